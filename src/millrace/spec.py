@@ -1,0 +1,302 @@
+"""The pipeline file as typed models: what flows in (source, columns) and what each stage does with it.
+
+`millrace.pipeline_file.load` reads one from YAML and reports every mistake with its line.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+DURATION_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def parse_duration(text: object) -> timedelta:
+    """A duration such as ``60d``, ``12h`` or ``2w``.
+
+    >>> parse_duration("60d").days
+    60
+    """
+    if isinstance(text, timedelta):
+        return text
+    if isinstance(text, str) and text[-1:] in DURATION_UNITS and text[:-1].isdigit():
+        return int(text[:-1]) * DURATION_UNITS[text[-1]]
+    raise ValueError(f"expected a duration such as 60d, 12h or 2w, found {text!r}")
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest exact text of a duration.
+
+    >>> format_duration(timedelta(days=60)), format_duration(timedelta(hours=36))
+    ('60d', '36h')
+    """
+    hours = int(value.total_seconds() // 3600)
+    return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+ColumnType = Literal["string", "int8", "int16", "int32", "int64", "float32", "float64", "bool", "timestamp", "date"]
+Role = Literal["numeric", "categorical", "time", "key", "label", "leak", "ignore"]
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+Interval = Literal["hourly", "daily", "monthly", "none"]
+Severity = Literal["fail", "warn", "quarantine"]
+
+
+class Model(BaseModel):
+    """Base: unknown keys are mistakes, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Source(Model):
+    """Where raw rows come from.
+
+    `uri` is a file, folder or glob (or a list). A file belongs to the interval whose date `file_date` (a strptime
+    pattern searched in the file's name) finds there; without `file_date`, each row belongs to the interval of its
+    `time` column; with `interval: none` all rows are one interval named ``all``.
+    """
+
+    uri: str | list[str]
+    format: Format = "csv"
+    time: str | None = None
+    interval: Interval = "daily"
+    file_date: str | None = None
+    header: bool = True
+    delimiter: str | None = None
+    quote: str = '"'
+    encoding: str = "utf-8"
+    null_values: list[str] = ["", "NA", "N/A", "null", "NULL", "NaN", "nan", "None"]
+    on_missing_files: Literal["fail", "warn"] = "warn"
+    max_bad_rows: float = Field(0.5, ge=0, le=1, description="fraction of unreadable rows above which the run fails")
+
+    @model_validator(mode="after")
+    def _interval_has_its_source(self) -> Source:
+        if self.interval != "none" and self.time is None and self.file_date is None:
+            raise ValueError("an interval needs `time` (a column) or `file_date` (a pattern in the file's name)")
+        return self
+
+    @property
+    def separator(self) -> str:
+        """The field delimiter of csv and tsv."""
+        return self.delimiter or ("\t" if self.format == "tsv" else ",")
+
+
+class Column(Model):
+    """One column: its type, its part in the pipeline, and its name in the raw files where that differs."""
+
+    type: ColumnType
+    role: Role
+    source: str | None = Field(None, description="name in the raw files, where it differs")
+    formats: list[str] | None = Field(None, description="strptime patterns tried in order, for dates and timestamps")
+    description: str | None = None
+
+
+class Expectation(Model):
+    """One Great Expectations expectation: its name without `expect_`, a severity, and its own arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    expect: str
+    severity: Severity = "fail"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the expectation itself (column, value_set, mostly…)."""
+        return dict(self.model_extra or {})
+
+
+class Missing(Model):
+    """What to do with missing values of a column. `by` computes the value per group of another column."""
+
+    fill: Literal["leave", "constant", "mean", "median", "most_frequent", "quarantine"] = "leave"
+    value: str | int | float | bool | None = None
+    by: str | None = None
+
+
+class Outliers(Model):
+    """Limits learned from the statistics: quantile fences, or median ± width × MAD × 1.4826."""
+
+    method: Literal["quantile", "mad"]
+    lower: float = Field(0.001, ge=0, le=1)
+    upper: float = Field(0.999, ge=0, le=1)
+    width: float = Field(5.0, gt=0)
+
+
+class Spelling(Model):
+    """Inconsistent spellings become the nearest of `values` within `distance` edits (ignoring case and spaces)."""
+
+    values: list[str]
+    distance: int = Field(1, ge=0, le=5)
+
+
+OnViolation = Literal["null", "clip", "quarantine"]
+
+
+def _null_is_a_word(value: object) -> object:
+    """YAML reads a bare `null` as None; here it is the word."""
+    return "null" if value is None else value
+
+
+class CleanRule(Model):
+    """How one column is cleaned, in this order: trim, case, map, spelling, unit, type, range, outliers, missing."""
+
+    trim: bool = True
+    case: Literal["lower", "upper", "title"] | None = None
+    map: dict[str, str | None] | None = None
+    spelling: Spelling | None = None
+    unit: dict[str, float] | None = Field(None, description="suffix → factor: {kg: 1, lb: 0.4536}")
+    range: tuple[float | str | None, float | str | None] | None = None
+    values: list[str | int | float | bool] | None = None
+    outliers: Outliers | None = None
+    on_type_error: Annotated[Literal["null", "quarantine"], BeforeValidator(_null_is_a_word)] = "quarantine"
+    on_violation: Annotated[OnViolation, BeforeValidator(_null_is_a_word)] = "null"
+    missing: Missing = Missing()
+
+
+class Deduplicate(Model):
+    """Which rows are duplicates and which one stays. No `by`: all columns are equal."""
+
+    by: list[str] | None = None
+    keep: Literal["first", "last"] = "first"
+    order: str | None = Field(None, description="column that orders duplicates; the time column by default")
+
+
+class Shard(Model):
+    """How rows are placed: by hash of a key, or by range of a key with learned or given boundaries."""
+
+    by: str
+    method: Literal["hash", "range"] = "hash"
+    shards: int = Field(16, ge=1, le=100_000)
+    boundaries: list[str | int | float] | None = None
+    deduplicate: Deduplicate | None = Deduplicate()
+
+
+class Drift(Model):
+    """When two halves of the window count as different."""
+
+    recent: Duration | None = None
+    reference: Duration | None = None
+    false_alarms_per_year: float = Field(4.0, gt=0)
+    psi: float = Field(0.1, gt=0, description="a shift smaller than this PSI is never called drift")
+    columns: list[str] | None = None
+
+
+class Sample(Model):
+    """How the training sample is drawn."""
+
+    method: Literal["auto", "all", "random", "stratified", "cluster", "recent"] = "auto"
+    rows: int | None = Field(None, ge=1)
+    fraction: float | None = Field(None, gt=0, le=1)
+    by: str | None = Field(None, description="strata column, or cluster key")
+    half_life: Duration | None = None
+    loss: float = Field(0.002, gt=0)
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Sample:
+        if self.rows is not None and self.fraction is not None:
+            raise ValueError("give rows or fraction, not both")
+        return self
+
+
+ModelName = Literal[
+    "logistic_regression", "sgd", "naive_bayes", "decision_tree", "random_forest", "hist_gradient_boosting"
+]
+
+
+class Tune(Model):
+    """Hyperparameter search. `space` maps a parameter to a list of values, or to {low, high, log}."""
+
+    search: Literal["grid", "random", "bayesian"] = "bayesian"
+    trials: int = Field(30, ge=1)
+    space: dict[str, Any] | None = None
+    folds: int = Field(3, ge=2)
+
+
+class Features(Model):
+    """How columns become numbers."""
+
+    select: int | None = Field(None, ge=1, description="keep the k best features (mutual information)")
+    pca: int | float | None = None
+    max_categories: int = Field(64, ge=2, description="one-hot up to this many values; more are target-encoded")
+    drop: list[str] = []
+
+
+class Train(Model):
+    """The model and how it is fitted."""
+
+    model: ModelName = "logistic_regression"
+    params: dict[str, Any] = {}
+    class_weight: Literal["balanced"] | None = None
+    resample: Literal["smote", "under"] | None = None
+    features: Features = Features()
+    tune: Tune | None = None
+    label_delay: Duration = timedelta(0)
+
+
+class Evaluate(Model):
+    """The holdout: the last `holdout` of time before the run's date, else a fraction by hash, else named files."""
+
+    holdout: Duration | None = None
+    fraction: float = Field(0.2, gt=0, lt=1)
+    files: str | None = Field(None, description="glob on file names whose rows are the holdout")
+    slices: list[str] = []
+    rows: int = Field(200_000, ge=100, description="at most this many holdout rows are scored, by hash rank")
+
+
+Metric = Literal["roc_auc", "average_precision", "log_loss", "brier", "accuracy", "f1"]
+
+
+class Promote(Model):
+    """When the candidate replaces the champion: better by more than `margin` on the same holdout."""
+
+    metric: Metric = "roc_auc"
+    margin: float = Field(0.0, ge=0)
+    confidence: float = Field(0.9, gt=0, lt=1)
+    approval: Literal["automatic", "human"] = "automatic"
+
+
+class Score(Model):
+    """Which table is scored."""
+
+    table: Literal["sharded", "clean"] = "sharded"
+
+
+class Pipeline(Model):
+    """One pipeline file."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    source: Source
+    columns: dict[str, Column]
+    check: list[Expectation] = []
+    clean: dict[str, Literal["drop"] | CleanRule] = {}
+    shard: Shard | None = None
+    window: Duration = timedelta(days=60)
+    drift: Drift = Drift()
+    sample: Sample = Sample()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    promote: Promote = Promote()
+    score: Score = Score()
+    schedule: str | None = "0 2 * * *"
+
+    def by_role(self, *roles: Role) -> list[str]:
+        """Names of the columns with any of these roles, in file order."""
+        return [name for name, column in self.columns.items() if column.role in roles]
+
+    def kept(self) -> list[str]:
+        """Names of the columns that cleaning keeps, in file order."""
+        return [name for name in self.columns if self.clean.get(name) != "drop"]
+
+    def rule(self, column: str) -> CleanRule:
+        """The cleaning rule of a kept column; the default rule where the file names none."""
+        rule = self.clean.get(column)
+        return rule if isinstance(rule, CleanRule) else CleanRule()
+
+    @property
+    def label(self) -> str | None:
+        """The label column, if there is one."""
+        labels = self.by_role("label")
+        return labels[0] if labels else None
