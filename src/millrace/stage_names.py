@@ -1,0 +1,6 @@
+"""The names of the stages, in order; light, so that DAG files, the CLI and schemas can read it without the stages."""
+
+from __future__ import annotations
+
+TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "evaluate", "promote", "compress")
+SCORING = ("score",)
