@@ -1,0 +1,281 @@
+"""Reading a pipeline file: YAML in, a checked `Pipeline` out, or every mistake at once with its line.
+
+>>> print(find_mistakes("name: Clicks\\nsource: {uri: a.csv, tiem: t}\\ncolumns: {}\\n")[0])
+line 1, name: expected text that matches ^[a-z][a-z0-9_]{0,62}$, found 'Clicks'
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from millrace.errors import PipelineFileError
+from millrace.spec import CleanRule, Expectation, Pipeline
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake: its line (from 1), the key's path, what was expected and found, and a hint."""
+
+    line: int
+    where: str
+    expected: str
+    found: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"line {self.line}, {self.where}: expected {self.expected}, found {self.found}{hint}"
+
+
+def load(path: Path) -> Pipeline:
+    """The pipeline in a YAML file.
+
+    Raises PipelineFileError that lists every mistake with file, line, what was expected, what was found, and the
+    nearest right name.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        hint = f"write it with: millrace init {path.stem} FILES"
+        raise PipelineFileError(f"can't read {path}", found=error.strerror, hint=hint) from None
+    except UnicodeDecodeError:
+        raise PipelineFileError(f"can't read {path}", expected="UTF-8 text", found="other bytes") from None
+    mistakes, pipeline = _examine(text)
+    if pipeline is None or mistakes:
+        listing = "\n".join(f"  {path}: {mistake}" for mistake in mistakes)
+        noun = "mistake" if len(mistakes) == 1 else "mistakes"
+        raise PipelineFileError(f"{path} has {len(mistakes)} {noun}\n{listing}")
+    return pipeline
+
+
+def find(name: str, folder: Path) -> Path:
+    """The file of the pipeline `name` in `folder`; a path to a YAML file is taken as it is.
+
+    Raises PipelineFileError with the nearest name where there is none.
+    """
+    direct = Path(name)
+    if direct.suffix in (".yaml", ".yml") and direct.exists():
+        return direct
+    path = folder / f"{name}.yaml"
+    if path.exists():
+        return path
+    known = sorted(each.stem for each in folder.glob("*.yaml"))
+    raise PipelineFileError(
+        f"no pipeline {name!r} in {folder}",
+        expected=f"one of {', '.join(known)}" if known else "a YAML file there",
+        hint=nearest(name, known) or f"write it with: millrace init {name} FILES",
+    )
+
+
+def find_mistakes(text: str) -> list[Mistake]:
+    """Every mistake in the text of a pipeline file, in order of line."""
+    return _examine(text)[0]
+
+
+def nearest(name: object, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest known name, None where nothing is near.
+
+    >>> nearest("tiem", ["time", "uri"])
+    "did you mean 'time'?"
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def _examine(text: str) -> tuple[list[Mistake], Pipeline | None]:
+    try:
+        document = YAML(typ="rt").load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        return [Mistake(mark.line + 1 if mark else 1, "file", "YAML", problem)], None
+    if not isinstance(document, dict):
+        return [Mistake(1, "file", "keys such as name, source, columns", type(document).__name__)], None
+    try:
+        pipeline = Pipeline.model_validate(_plain(document))
+    except ValidationError as error:
+        mistakes = [_from_pydantic(each, document) for each in error.errors() if _is_real(each, document)]
+        return sorted(mistakes, key=lambda mistake: mistake.line), None
+    mistakes = _cross_checks(pipeline, document)
+    return sorted(mistakes, key=lambda mistake: mistake.line), pipeline
+
+
+def _plain(node: Any) -> Any:
+    """The document as plain Python values."""
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    return node
+
+
+def _is_real(error: ErrorDetails, document: Any) -> bool:
+    """Whether an error belongs to the branch of a union that the value was meant for."""
+    loc = error["loc"]
+    if len(loc) > 2 and loc[0] == "clean":
+        value = document["clean"][loc[1]]
+        return isinstance(value, dict) == (str(loc[2]) == "CleanRule")
+    return not (len(loc) > 1 and str(loc[-1]) in ("str", "list[str]") and error["type"] == "list_type")
+
+
+def position(node: Any) -> Any:
+    """ruamel's record of the lines of a mapping's keys or a sequence's items."""
+    return node.lc
+
+
+def line_of(document: Any, path: Sequence[object]) -> int:
+    """The line (from 1) of the deepest key of `path` that the document holds."""
+    line = 1
+    node: Any = document
+    step: Any
+    for step in path:
+        if isinstance(node, dict) and step in node:
+            line = int(position(node).key(step)[0]) + 1
+            node = node[step]
+        elif isinstance(node, list) and isinstance(step, int) and step < len(node):
+            line = int(position(node).item(step)[0]) + 1
+            node = node[step]
+    return line
+
+
+def _value_at(document: Any, path: Sequence[object]) -> tuple[list[object], Any]:
+    """The steps of `path` that exist in the document, and the value there (unions add steps that don't)."""
+    steps: list[object] = []
+    node: Any = document
+    step: Any
+    for step in path:
+        if (isinstance(node, dict) and step in node) or (
+            isinstance(node, list) and isinstance(step, int) and step < len(node)
+        ):
+            steps.append(step)
+            node = node[step]
+    return steps, node
+
+
+def _fields_at(path: Sequence[object]) -> list[str]:
+    """Names of the keys allowed in the section that `path` leads to."""
+    fields: dict[str, Any] = Pipeline.model_fields
+    for step in path:
+        if step == "clean":
+            fields = CleanRule.model_fields
+        field = fields.get(str(step))
+        if field is None:
+            continue
+        for model in _models(field.annotation):
+            fields = model.model_fields
+    return sorted(fields)
+
+
+def _models(annotation: Any) -> list[Any]:
+    """The pydantic models inside an annotation such as ``dict[str, Column] | None``."""
+    if hasattr(annotation, "model_fields"):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+
+
+def _from_pydantic(error: ErrorDetails, document: Any) -> Mistake:
+    steps, value = _value_at(document, error["loc"])
+    kind, context = error["type"], error.get("ctx", {})
+    where = ".".join(str(step) for step in steps) or "file"
+    line = line_of(document, steps)
+    if kind == "extra_forbidden":
+        known = _fields_at(steps[:-1])
+        return Mistake(line, where, f"one of {', '.join(known)}", repr(str(steps[-1])), nearest(steps[-1], known))
+    if kind == "missing":
+        return Mistake(line, where, f"a key {error['loc'][-1]!r}", "none")
+    if kind == "literal_error":
+        expected = str(context.get("expected", "another value"))
+        options = [each.strip("' ") for each in expected.replace(" or ", ", ").split(", ")]
+        return Mistake(line, where, f"one of {', '.join(options)}", repr(value), nearest(value, options))
+    if kind == "string_pattern_mismatch":
+        return Mistake(line, where, f"text that matches {context.get('pattern')}", repr(value))
+    if kind == "value_error":
+        text = str(context.get("error", error["msg"])).removeprefix("expected ")
+        expected, _, found = text.partition(", found ")
+        return Mistake(line, where, expected, found or _short(value))
+    message = error["msg"]
+    expected = message.removeprefix("Input should be ").removeprefix("a valid ")
+    return Mistake(line, where, expected, _short(value))
+
+
+def _short(value: Any) -> str:
+    text = repr(_plain(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
+    """Mistakes that show only between sections: names of columns, roles, expectations."""
+    from millrace.data.expectations import validate_expectation
+
+    found: list[Mistake] = []
+
+    def add(path: Sequence[object], expected: str, value: object, hint: str | None = None) -> None:
+        found.append(Mistake(line_of(document, path), ".".join(map(str, path)), expected, str(value), hint))
+
+    def column(path: Sequence[object], name: str | None, known: Sequence[str]) -> None:
+        if name is not None and name not in known:
+            add(path, f"one of the columns {', '.join(known)}", repr(name), nearest(name, known))
+
+    columns, kept = list(pipeline.columns), pipeline.kept()
+    column(["source", "time"], pipeline.source.time, columns)
+    for name in pipeline.clean:
+        column(["clean", name], name, columns)
+        column(["clean", name, "missing", "by"], pipeline.rule(name).missing.by, columns)
+    for position, expectation in enumerate(pipeline.check):
+        for words in validate_expectation(expectation, columns):
+            add(["check", position], *_words(words))
+    if pipeline.shard:
+        column(["shard", "by"], pipeline.shard.by, kept)
+        if pipeline.shard.deduplicate:
+            for name in pipeline.shard.deduplicate.by or []:
+                column(["shard", "deduplicate", "by"], name, kept)
+            column(["shard", "deduplicate", "order"], pipeline.shard.deduplicate.order, kept)
+            by = pipeline.shard.deduplicate.by
+            if by is not None and pipeline.shard.by not in by:
+                expected = f"the shard key {pipeline.shard.by!r} among them, so that duplicates meet in one shard"
+                add(["shard", "deduplicate", "by"], expected, by)
+    column(["sample", "by"], pipeline.sample.by, kept)
+    for name in pipeline.evaluate.slices:
+        column(["evaluate", "slices"], name, kept)
+    for name in pipeline.drift.columns or []:
+        column(["drift", "columns"], name, kept)
+    labels = pipeline.by_role("label")
+    if len(labels) > 1:
+        add(["columns", labels[1]], "one column with role label", f"{len(labels)}: {', '.join(labels)}")
+    times = pipeline.by_role("time")
+    if pipeline.source.time and pipeline.source.time in columns:
+        kind = pipeline.columns[pipeline.source.time].type
+        if kind not in ("timestamp", "date"):
+            add(["columns", pipeline.source.time, "type"], "timestamp or date (it is source.time)", repr(kind))
+    elif times and pipeline.source.interval != "none" and pipeline.source.file_date is None:
+        add(["source"], f"time: {times[0]} (the column with role time)", "none")
+    if pipeline.sample.method == "cluster" and pipeline.sample.by is None:
+        add(["sample", "method"], "sample.by names the key of the clusters", "none")
+    if pipeline.source.interval == "none" and pipeline.evaluate.holdout is not None:
+        add(["evaluate", "holdout"], "fraction or files, for data without intervals", "a duration")
+    return found
+
+
+def _words(text: str) -> tuple[str, str, str | None]:
+    """Expected, found and hint of a mistake told as ``expected …, found …; hint``."""
+    body, _, hint = text.partition("; ")
+    expected, separator, found = body.removeprefix("expected ").partition(", found ")
+    return expected, found if separator else "otherwise", hint or None
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the pipeline file, for editors."""
+    schema = Pipeline.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "Millrace pipeline"
+    schema["$defs"]["Expectation"] = Expectation.model_json_schema() | {"additionalProperties": True}
+    return schema
