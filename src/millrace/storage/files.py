@@ -55,6 +55,21 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str, str]:
     return system, path, scheme.group()
 
 
+def table_filesystem(uri: str, storage_options: dict[str, str] | None = None) -> tuple[pafs.FileSystem, str]:
+    """The file system that holds a table, and the prefix that makes a path below the table a path inside it.
+
+    Local tables go through Arrow; all others through the store of deltalake, which takes the same `storage_options` as
+    the commits do.
+    """
+    scheme = SCHEME.match(uri)
+    if not scheme or scheme.group(1).lower() == "file":
+        system, path, _ = filesystem(uri)
+        return system, f"{path.rstrip('/')}/"
+    from deltalake.fs import DeltaStorageHandler
+
+    return pafs.PyFileSystem(DeltaStorageHandler(uri, storage_options)), ""
+
+
 def list_files(uris: str | Sequence[str]) -> list[SourceFile]:
     """All input files that the paths, URIs and globs name, each once, sorted by path.
 

@@ -1,0 +1,283 @@
+"""Parts: Parquet files that workers write below a table and only the driver commits.
+
+Record batches flow in, a `Part` flows out: where the file is, how many rows it has, Delta's statistics of its columns
+and the checksum of its bytes. No reader sees a part before it is committed; a part that never is, vacuum removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from pydantic import BaseModel, ConfigDict
+
+from millrace.errors import WorkError
+from millrace.storage import faults
+from millrace.storage.files import table_filesystem
+from millrace.storage.part_stats import PartStats
+from millrace.storage.refusals import write_refused
+
+ROW_GROUP_ROWS = 131_072
+ROW_GROUP_BYTES = 64 * 1024 * 1024
+
+TYPES: dict[pa.DataType, pa.DataType] = {
+    pa.large_string(): pa.string(),
+    pa.string_view(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.binary_view(): pa.binary(),
+    pa.null(): pa.string(),
+    pa.uint8(): pa.int16(),
+    pa.uint16(): pa.int32(),
+    pa.uint32(): pa.int64(),
+    pa.uint64(): pa.int64(),
+    pa.float16(): pa.float32(),
+    pa.date64(): pa.date32(),
+}
+
+
+class Part(BaseModel):
+    """One written file: its path below the table, its partition values, and the checksum (xxh64, hex) of its bytes.
+
+    A part without rows has no file; a commit leaves it out. `stats` is Delta's JSON: numRecords, minValues, maxValues
+    and nullCount.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    rows: int
+    size: int
+    partition: dict[str, str]
+    stats: str
+    checksum: str | None = None
+
+    @property
+    def interval(self) -> str | None:
+        """The data interval of its rows, where the table is partitioned by it."""
+        return self.partition.get("data_interval")
+
+    @property
+    def order(self) -> tuple[str, int, str]:
+        """Parts of a table are read in this order: by interval, shard number, name."""
+        shard = self.partition.get("shard", "")
+        return self.interval or "", int(shard) if shard.isdigit() else -1, self.path
+
+
+def stored_type(kind: pa.DataType) -> pa.DataType:
+    """The type under which Delta stores a column of this Arrow type; times are microseconds.
+
+    >>> stored_type(pa.dictionary(pa.int32(), pa.large_string())), stored_type(pa.timestamp("ns"))
+    (DataType(string), TimestampType(timestamp[us]))
+    """
+    if pa.types.is_dictionary(kind):
+        return stored_type(kind.value_type)
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC" if kind.tz else None)
+    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        return pa.list_(stored_type(kind.value_type))
+    return TYPES.get(kind, kind)
+
+
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema as Delta stores it, without metadata."""
+    return pa.schema([pa.field(field.name, stored_type(field.type), field.nullable) for field in schema])
+
+
+class PartWriter:
+    """Writes record batches to one new Parquet file of a table.
+
+    The file lies below ``data_interval=…/(shard=…/)`` as `partition` says, under `name` and a suffix of its own, so
+    that attempts of one task never meet. `schema` is the table's; its partition columns aren't written into the file.
+    Reading order inside a partition follows `name`: give each task's parts names that sort. Every page carries a CRC.
+
+        with PartWriter(uri, {"data_interval": "2026-01-05"}, schema, "00007") as writer:
+            for batch in batches:
+                writer.write(batch)
+            part = writer.close()
+
+    Leaving the block without `close` removes the file. Raises WorkError where there is no room or no permission.
+    """
+
+    def __init__(
+        self,
+        table_uri: str,
+        partition: Mapping[str, str],
+        schema: pa.Schema,
+        name: str = "part",
+        storage_options: dict[str, str] | None = None,
+    ) -> None:
+        self.partition = {column: str(value) for column, value in partition.items()}
+        self.schema = stored_schema(pa.schema([field for field in schema if field.name not in partition]))
+        folders = [f"{_safe(column)}={_safe(value)}" for column, value in self.partition.items()]
+        self.path = "/".join([*folders, f"{_safe(name)}-{uuid.uuid4().hex[:16]}.parquet"])
+        self.where = f"{table_uri.rstrip('/')}/{self.path}"
+        self._system, self._root = table_filesystem(table_uri, storage_options)
+        self._stats = PartStats(self.schema)
+        self._pending: list[pa.Table] = []
+        self._pending_rows = 0
+        self._pending_bytes = 0
+        self._sink: _Checksummed | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._part: Part | None = None
+        self._aborted = False
+
+    def write(self, batch: pa.RecordBatch | pa.Table) -> None:
+        """Add the rows of a batch: columns by name, cast to the schema; partition columns in it are left out."""
+        if batch.num_rows == 0:
+            return
+        rows = self._fit(batch)
+        self._stats.update(rows)
+        self._pending.append(rows)
+        self._pending_rows += rows.num_rows
+        self._pending_bytes += rows.nbytes
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._flush(whole=True)
+
+    def close(self) -> Part:
+        """Finish the file. Returns the part, to be committed by the driver."""
+        if self._aborted:
+            raise WorkError("the part was given up", found=self.where)
+        if self._part is None:
+            try:
+                self._flush()
+                if self._writer is not None and self._sink is not None:
+                    self._writer.close()
+                    self._sink.close()
+            except (OSError, pa.ArrowException) as error:
+                self.abort()
+                raise write_refused(self.where, error) from error
+            self._part = Part(
+                path=self.path,
+                rows=self._stats.rows,
+                size=self._sink.size if self._sink else 0,
+                partition=self.partition,
+                stats=self._stats.to_json(),
+                checksum=self._sink.digest() if self._sink else None,
+            )
+            faults.reach("after_part_write")
+        return self._part
+
+    def abort(self) -> None:
+        """Remove the unfinished file; after `close`, nothing."""
+        if self._part is not None:
+            return
+        self._aborted = True
+        if self._sink is None:
+            return
+        # The file is thrown away: whatever its last bytes answer on the way out is of no use.
+        with contextlib.suppress(OSError, pa.ArrowException):
+            if self._writer is not None and self._writer.is_open:
+                self._writer.close()
+        with contextlib.suppress(OSError):
+            self._sink.close()
+        with contextlib.suppress(OSError):
+            self._system.delete_file(self._root + self.path)
+        self._sink = self._writer = None
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abort()
+
+    def _fit(self, batch: pa.RecordBatch | pa.Table) -> pa.Table:
+        rows = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
+        names = [name for name in rows.column_names if name not in self.partition]
+        if sorted(names) != sorted(self.schema.names):
+            raise WorkError("a batch doesn't fit the part", expected=str(self.schema.names), found=str(names))
+        return rows.select(self.schema.names).cast(self.schema)
+
+    def _flush(self, *, whole: bool = False) -> None:
+        """Write what is pending; with `whole`, only whole row groups where the rows, not the bytes, are many."""
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending)
+        take = table.num_rows
+        if whole and self._pending_bytes < ROW_GROUP_BYTES:
+            take -= take % ROW_GROUP_ROWS
+        rest = table.slice(take)
+        self._pending, self._pending_rows = [rest] if rest.num_rows else [], rest.num_rows
+        self._pending_bytes = rest.nbytes if rest.num_rows else 0
+        try:
+            self._open().write_table(table.slice(0, take), row_group_size=ROW_GROUP_ROWS)
+        except (OSError, pa.ArrowException) as error:
+            self.abort()
+            raise write_refused(self.where, error) from error
+
+    def _open(self) -> pq.ParquetWriter:
+        if self._writer is None:
+            path = self._root + self.path
+            self._system.create_dir(path.rpartition("/")[0], recursive=True)
+            self._sink = _Checksummed(self._system.open_output_stream(path))
+            self._writer = pq.ParquetWriter(
+                self._sink,
+                self.schema,
+                compression="zstd",
+                use_dictionary=[field.name for field in self.schema if _repeats(field.type)],
+                write_page_checksum=True,
+                store_schema=False,
+            )
+        return self._writer
+
+
+class _Checksummed:
+    """A file to write that keeps the checksum and the size of what went through it."""
+
+    def __init__(self, stream: pa.NativeFile) -> None:
+        self._stream = stream
+        self._hash = xxhash.xxh64()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self._hash.update(data)
+        self.size += len(data)
+        self._stream.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._stream.close()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    """Whether a dictionary is worth trying: texts and small numbers, not ids, times and measures."""
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_int8(kind)
+        or pa.types.is_int16(kind)
+        or pa.types.is_int32(kind)
+    )
+
+
+def _safe(text: str) -> str:
+    """A name for a folder or file. Readers take partition values from the log alone, so nothing needs to be undone."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)[:120]
