@@ -1,0 +1,311 @@
+"""Sharding: which shard each row belongs to, and how the rows of one shard are ordered and deduplicated.
+
+A `ShardPlan` is decided once by the driver (`plan_shards`), recorded as JSON, and read by every task: `assign` gives
+each row its shard; `sort_and_deduplicate` makes one shard's rows what is written, whatever order they arrived in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from millrace.data.balance import Balance, balance
+from millrace.data.hashing import hash_values
+from millrace.data.key_sketch import KeySketch
+from millrace.errors import InputError, RequestError
+from millrace.spec import ColumnType, Deduplicate, Pipeline
+
+ADDED = ("row_id", "source_file", "data_interval", "shard")  # columns that say where a row came from, not what it is
+NULL_SHARD = 0
+KeyValue = str | int | float
+Shards = npt.NDArray[np.int32]
+ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    "string": pa.string(),
+    "int8": pa.int8(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us"),
+    "date": pa.date32(),
+}
+
+
+class ShardPlan(BaseModel):
+    """How rows are placed, decided once. JSON by `model_dump_json`, read by `model_validate_json`.
+
+    `boundaries` (method range) are the first keys of shard 1, 2, …: shard i holds the keys from boundary i - 1 up to,
+    not including, boundary i. Times are ISO 8601 text; strings compare by their UTF-8 bytes. `largest` is the expected
+    size of the largest shard over the mean size; where it is above 1.1, `heavy_keys` names the keys that cause it.
+    Null keys belong to shard 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: str | None
+    key_type: ColumnType = "string"
+    method: Literal["hash", "range"] = "hash"
+    shards: int = 1
+    boundaries: list[KeyValue] = []
+    heavy_keys: list[KeyValue] = []
+    largest: float | None = None
+
+
+def mistakes(pipeline: Pipeline) -> list[str]:
+    """What is wrong with the `shard` section of a pipeline file, one sentence each; empty where nothing is.
+
+    >>> columns = {"user": {"type": "string", "role": "key"}, "n": {"type": "int64", "role": "numeric"}}
+    >>> shard = {"by": "user", "boundaries": ["m"], "deduplicate": {"by": ["n"]}}
+    >>> for mistake in mistakes(Pipeline(
+    ...     name="p", source={"uri": "x", "interval": "none"}, columns=columns, shard=shard)): print(mistake)
+    shard.boundaries: expected method range, found method hash
+    shard.deduplicate.by: expected the shard key 'user' among them, found n; duplicates must meet in one shard
+    """
+    shard = pipeline.shard
+    if shard is None:
+        return []
+    kept = pipeline.kept()
+    found = []
+    named = {"shard.by": [shard.by]}
+    if shard.deduplicate:
+        named["shard.deduplicate.by"] = shard.deduplicate.by or []
+        named["shard.deduplicate.order"] = [shard.deduplicate.order] if shard.deduplicate.order else []
+    for place, names in named.items():
+        found += [f"{place}: expected a kept column, found {name!r}" for name in names if name not in kept]
+    if shard.boundaries is not None and shard.method == "hash":
+        found.append("shard.boundaries: expected method range, found method hash")
+    elif shard.boundaries is not None and shard.by in kept:
+        found += _boundary_mistakes(shard.boundaries, shard.shards, pipeline.columns[shard.by].type)
+    keys = shard.deduplicate.by if shard.deduplicate else None
+    if keys and shard.by not in keys:
+        found.append(
+            f"shard.deduplicate.by: expected the shard key {shard.by!r} among them, found {', '.join(keys)}; "
+            "duplicates must meet in one shard"
+        )
+    return found
+
+
+def _boundary_mistakes(boundaries: list[KeyValue], shards: int, kind: ColumnType) -> list[str]:
+    try:
+        typed = typed_keys(boundaries, kind)
+    except RequestError as error:
+        return [f"shard.boundaries: {error}"]
+    ordered = _series(typed)
+    if ordered.null_count() or not (ordered.is_sorted() and ordered.n_unique() == len(ordered)):
+        return [f"shard.boundaries: expected rising values, found {boundaries}"]
+    if len(boundaries) >= shards:
+        return [f"shard.boundaries: expected at most {shards - 1} for {shards} shards, found {len(boundaries)}"]
+    return []
+
+
+def plan_shards(pipeline: Pipeline, sketch: KeySketch | None = None) -> ShardPlan:
+    """The plan of a pipeline: by hash as it stands; by range with the boundaries given, or learned from `sketch`.
+
+    Learned boundaries minimise the largest shard over the keys in the sketch, and cut as evenly as that allows. Without
+    a `shard` section all rows are one shard.
+
+    Raises RequestError where boundaries must be learned and there is no sketch, or where `mistakes` finds one.
+
+    >>> sketch = KeySketch(capacity=1_000)
+    >>> sketch.update(pa.array(["a", "b", "b", "c", "d", "d"]), np.arange(6, dtype=np.uint64))
+    >>> pipeline = Pipeline(name="p", source={"uri": "x", "interval": "none"},
+    ...     columns={"user": {"type": "string", "role": "key"}}, shard={"by": "user", "method": "range", "shards": 2})
+    >>> plan_shards(pipeline, sketch).boundaries
+    ['c']
+    """
+    shard = pipeline.shard
+    if shard is None:
+        return ShardPlan(by=None)
+    found = mistakes(pipeline)
+    if found:
+        raise RequestError("the shard section has mistakes", hint="; ".join(found))
+    kind = pipeline.columns[shard.by].type
+    if shard.method == "hash" or shard.shards == 1:
+        return ShardPlan(by=shard.by, key_type=kind, method=shard.method, shards=shard.shards)
+    given = None if shard.boundaries is None else shard.boundaries
+    if given is None and sketch is None:
+        raise RequestError("range boundaries must be learned", expected="a sketch of the keys", found="none")
+    if sketch is None:
+        return ShardPlan(by=shard.by, key_type=kind, method="range", shards=shard.shards, boundaries=given or [])
+    keys, weights = sketch.weights()
+    cuts = None if given is None else _search(_series(typed_keys(given, kind)), keys, "left")
+    outcome: Balance = balance(weights, shard.shards, cuts)
+    texts = key_values(keys.gather(outcome.cuts) if given is None else keys.head(0), kind)
+    return ShardPlan(
+        by=shard.by,
+        key_type=kind,
+        method="range",
+        shards=shard.shards,
+        boundaries=texts if given is None else given,
+        heavy_keys=key_values(keys.gather(outcome.heavy), kind),
+        largest=round(outcome.largest, 4),
+    )
+
+
+def assign(batch: pa.RecordBatch | pa.Table, plan: ShardPlan) -> Shards:
+    """The shard of every row, int32 in [0, plan.shards): a function of the row's key alone.
+
+    >>> batch = pa.record_batch({"user": ["a", "m", "z", None]})
+    >>> assign(batch, ShardPlan(by="user", method="range", shards=2, boundaries=["m"])).tolist()
+    [0, 1, 1, 0]
+    >>> assign(batch, ShardPlan(by="user", shards=4)).tolist()
+    [3, 0, 0, 0]
+    """
+    if plan.by is None:
+        return np.zeros(batch.num_rows, np.int32)
+    keys = batch.column(plan.by)
+    if plan.method == "hash":
+        shards = (hash_values(keys) % np.uint64(plan.shards)).astype(np.int32)
+    else:
+        bounds = _series(typed_keys(plan.boundaries, plan.key_type))
+        shards = _search(_series(keys.cast(ARROW_TYPES[plan.key_type])), bounds, "right").astype(np.int32)
+    if keys.null_count:
+        shards[_nulls(keys)] = NULL_SHARD
+    return shards
+
+
+def shard_of(key: KeyValue | None, plan: ShardPlan) -> int:
+    """The shard that holds one key, given as the user writes it (text is read as the key's type)."""
+    if plan.by is None:
+        return 0
+    typed = typed_keys([key], plan.key_type)
+    return int(assign(pa.record_batch({plan.by: typed}), plan)[0])
+
+
+def sort_and_deduplicate(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table, int]:
+    """One shard's rows in their total order without duplicates, and how many rows were merged.
+
+    Order: key, time, row_id, then every other column, nulls first: the same rows give the same table in whatever
+    order they come. Duplicates are rows whose columns are all equal (where they came from aside); or, with
+    `deduplicate.by`, rows whose columns `by` are equal and not null: the first or last by `order` (the time column by
+    default) stays, and of rows with equal `order` the first in the total order. Rows that are equal in all columns are
+    merged in both cases. A null in `order` loses against any value.
+
+    >>> pipeline = Pipeline(name="p", source={"uri": "x", "interval": "none"}, columns={
+    ...     "user": {"type": "string", "role": "key"}, "n": {"type": "int64", "role": "numeric"}},
+    ...     shard={"by": "user", "deduplicate": {"by": ["user"], "keep": "last", "order": "n"}})
+    >>> table = pa.table({"user": ["b", "a", "b", "a"], "n": [1, 5, 3, 5]})
+    >>> kept, duplicates = sort_and_deduplicate(table, pipeline)
+    >>> kept.to_pylist(), duplicates
+    ([{'user': 'a', 'n': 5}, {'user': 'b', 'n': 3}], 2)
+    """
+    if not table.num_rows:
+        return table, 0
+    shard = pipeline.shard
+    frame = _frame(table)
+    order = total_order(frame.columns, pipeline)
+    frame = frame.with_row_index("__place").sort(order, nulls_last=False, maintain_order=True)
+    if shard and shard.deduplicate:
+        frame = _without_copies(frame)
+        if shard.deduplicate.by:
+            frame = _without_same_keys(frame, shard.deduplicate, pipeline)
+    places = frame["__place"].to_arrow()
+    return table.take(places).combine_chunks(), table.num_rows - len(places)
+
+
+def total_order(columns: Sequence[str], pipeline: Pipeline) -> list[str]:
+    """The columns that order a shard's rows: key, time, row_id, all others; where a row came from is last."""
+    first = [pipeline.shard.by if pipeline.shard else None, _time(pipeline), "row_id"]
+    others = [name for name in columns if name not in ADDED] + [name for name in ADDED if name in columns]
+    return list(dict.fromkeys([name for name in first if name is not None and name in columns] + others))
+
+
+def _time(pipeline: Pipeline) -> str | None:
+    return pipeline.source.time or next(iter(pipeline.by_role("time")), None)
+
+
+def _without_copies(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of the sorted frame that differ from the row before in any column of their own.
+
+    Equal rows have equal row_id, so they are neighbours; unequal rows with one row_id are compared on every column.
+    """
+    own = [name for name in frame.columns if name not in ADDED and name != "__place"]
+    names = [*own, "row_id"] if "row_id" in frame.columns else own
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in names)
+    return frame.filter(~same | (pl.int_range(pl.len()) == 0))
+
+
+def _without_same_keys(frame: pl.DataFrame, rule: Deduplicate, pipeline: Pipeline) -> pl.DataFrame:
+    """The first or last row of every group of equal keys, in the order the frame had."""
+    keys = list(rule.by or [])
+    by = rule.order or _time(pipeline)
+    frame = frame.with_row_index("__order")
+    keyed = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
+    ranked = frame.filter(keyed)
+    if by is not None:
+        ranked = ranked.sort(by, "__order", descending=[rule.keep == "last", False], nulls_last=True)
+    kept = ranked.unique(keys, keep="first", maintain_order=True)
+    return pl.concat([frame.filter(~keyed), kept]).sort("__order").drop("__order")
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _series(array: pa.Array | pa.ChunkedArray) -> pl.Series:
+    """Keys in the form they are compared in: times and booleans as integers, text as text."""
+    kind = array.type
+    if pa.types.is_timestamp(kind):
+        array = array.cast(pa.int64())
+    elif pa.types.is_date(kind):
+        array = array.cast(pa.int32())
+    elif pa.types.is_boolean(kind):
+        array = array.cast(pa.int8())
+    series = pl.from_arrow(array)
+    assert isinstance(series, pl.Series)
+    return series
+
+
+def _search(values: pl.Series, bounds: pl.Series, side: Literal["left", "right"]) -> npt.NDArray[np.int64]:
+    """Where each value stands among the rising bounds; a null stands first."""
+    if not len(bounds) or not len(values):
+        return np.zeros(len(values), np.int64)
+    if values.dtype != pl.String:
+        numbers = values.fill_null(0).to_numpy()
+        return np.searchsorted(bounds.cast(values.dtype).to_numpy(), numbers, side=side).astype(np.int64)
+    return bounds.search_sorted(values.fill_null(""), side=side).to_numpy().astype(np.int64)
+
+
+def _nulls(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    empty = pc.is_null(keys)
+    return np.asarray(empty.to_numpy(zero_copy_only=False) if isinstance(empty, pa.Array) else empty.to_numpy(), bool)
+
+
+def typed_keys(keys: Sequence[KeyValue | None], kind: ColumnType) -> pa.Array:
+    """Keys as the user or a plan writes them, in the key column's type.
+
+    Raises RequestError where one can't be read as that type.
+
+    >>> typed_keys(["2018-04-01 05:30:00"], "timestamp")[0].as_py()
+    datetime.datetime(2018, 4, 1, 5, 30)
+    """
+    target = ARROW_TYPES[kind]
+    try:
+        texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
+        if pa.types.is_integer(target) and not all(isinstance(key, str) for key in keys):
+            return pa.array([None if key is None else int(key) for key in keys], target)
+        return texts.cast(target)
+    except (pa.ArrowInvalid, ValueError, OverflowError) as error:
+        raise RequestError("a key isn't of the column's type", expected=kind, found=str(error)) from None
+
+
+def key_values(keys: pl.Series, kind: ColumnType) -> list[KeyValue]:
+    """Keys in the form they are compared in, as a plan writes them: times as ISO 8601 text."""
+    if kind in ("timestamp", "date", "bool"):
+        array: Any = keys.to_arrow().cast({"timestamp": pa.int64(), "date": pa.int32(), "bool": pa.int8()}[kind])
+        return [str(text) for text in array.cast(ARROW_TYPES[kind]).cast(pa.string()).to_pylist()]
+    values = keys.to_list()
+    if any(isinstance(value, float) and value != value for value in values):
+        raise InputError("a key is not a number", expected="numbers as keys of ranges", found="NaN")
+    return values
