@@ -83,6 +83,13 @@ class Source(Model):
         return self.delimiter or ("\t" if self.format == "tsv" else ",")
 
 
+class Derive(Model):
+    """A column made from another raw column: 1 where its text matches a regular expression, 0 where not."""
+
+    column: str
+    matches: str
+
+
 class Column(Model):
     """One column: its type, its part in the pipeline, and its name in the raw files where that differs."""
 
@@ -90,6 +97,7 @@ class Column(Model):
     role: Role
     source: str | None = Field(None, description="name in the raw files, where it differs")
     formats: list[str] | None = Field(None, description="strptime patterns tried in order, for dates and timestamps")
+    derive: Derive | None = None
     description: str | None = None
 
 

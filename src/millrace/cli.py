@@ -1,0 +1,218 @@
+"""The command line: each command calls the same functions as Airflow and prints for people, or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from millrace import __version__
+from millrace.errors import MillraceError
+from millrace.stage_names import SCORING, TRAINING
+
+STAGES = (*TRAINING, *SCORING)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+PROFILE = click.option("--profile", help="Profile to run with (default: MILLRACE_PROFILE, else local).")
+
+
+class Group(click.Group):
+    """Millrace's errors become one clear message and the exit status of their class."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; print a MillraceError as one message."""
+        try:
+            return super().invoke(ctx)
+        except MillraceError as error:
+            if ctx.params.get("as_json") or "--json" in sys.argv:
+                click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+            click.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
+            ctx.exit(error.exit_status)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="millrace")
+def main() -> None:
+    """One pipeline file becomes a nightly run: check, clean, shard, measure, sample, train, promote, score."""
+
+
+def emit(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
+    """Print a result as JSON, or let `show` print it for people."""
+    if as_json:
+        click.echo(json.dumps(document, default=str))
+    else:
+        show(document)
+
+
+def speaker(as_json: bool) -> Callable[[str], None]:
+    """Where progress goes: standard error, so that standard output holds results alone."""
+
+    @wraps(click.echo)
+    def say(words: str) -> None:
+        click.secho(f"  {words}", err=True, dim=True)
+
+    return say
+
+
+@main.command()
+@click.argument("name")
+@click.argument("files", nargs=-1, required=True)
+@click.option("--label", help="The column to predict (default: guessed).")
+@click.option("--force", is_flag=True, help="Overwrite an existing pipeline file.")
+@JSON
+def init(name: str, files: tuple[str, ...], label: str | None, force: bool, as_json: bool) -> None:
+    """Write pipelines/NAME.yaml by looking at FILES."""
+    from millrace.init import write_pipeline_file
+    from millrace.profiles import pipelines_folder
+
+    path = write_pipeline_file(name, files, pipelines_folder(), label=label, force=force)
+    emit(
+        {"pipeline_file": str(path)}, as_json, lambda _: click.echo(f"wrote {path}: read it, then: millrace run {name}")
+    )
+
+
+@main.command()
+@click.argument("name")
+@click.option("--date", help="Data interval, such as 2026-01-31 (default: the newest in the files).")
+@click.option("--from", "first", type=click.Choice(STAGES), help="First stage to run.")
+@click.option("--until", "last", type=click.Choice(STAGES), help="Last stage to run.")
+@click.option("--window", help="Length of the window, such as 60d.")
+@click.option("--sample-method", type=click.Choice(["auto", "all", "random", "stratified", "cluster", "recent"]))
+@click.option("--sample-rows", type=click.IntRange(min=1))
+@click.option("-r", "--runner", type=click.Choice(["inline", "local"]), help="mrjob runner (default: the profile's).")
+@click.option("--force", is_flag=True, help="Do the run's interval again even where nothing changed.")
+@PROFILE
+@JSON
+def run(
+    name: str, date: str | None, first: str | None, last: str | None, profile: str | None, as_json: bool, **options: Any
+) -> None:
+    """Run the stages of pipeline NAME without Airflow."""
+    from millrace.stages import open_run, run_stages
+    from millrace.stages.show import results_table
+
+    opened = open_run(name, date, profile=profile, options=options, say=speaker(as_json))
+    click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
+    results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
+    documents = [result.model_dump(mode="json") for result in results]
+    emit(documents, as_json, lambda _: results_table(results))
+
+
+@main.command()
+@click.argument("name")
+@PROFILE
+@JSON
+def status(name: str, profile: str | None, as_json: bool) -> None:
+    """Table versions, rows, champion of pipeline NAME."""
+    from millrace.stages import open_run
+    from millrace.stages.show import show_status, status_of
+
+    emit(status_of(open_run(name, None, profile=profile)), as_json, show_status)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--date", help="Data interval (default: the newest).")
+@PROFILE
+@JSON
+def report(name: str, date: str | None, profile: str | None, as_json: bool) -> None:
+    """Write one HTML file of pictures of a run."""
+    from millrace.report.page import write_report
+    from millrace.stages import open_run
+
+    path = write_report(open_run(name, date, profile=profile))
+    emit({"report": str(path)}, as_json, lambda _: click.echo(path))
+
+
+@main.command()
+@click.argument("name")
+@click.argument("keys", nargs=-1, required=True)
+@click.option("--rows", is_flag=True, help="Print the rows of the key too.")
+@PROFILE
+@JSON
+def lookup(name: str, keys: tuple[str, ...], rows: bool, profile: str | None, as_json: bool) -> None:
+    """Which shard and files of pipeline NAME hold each KEY."""
+    from millrace.stages import open_run
+    from millrace.stages.show import lookup_keys, show_lookup
+
+    found = lookup_keys(open_run(name, None, profile=profile), keys, rows)
+    emit(found, as_json, show_lookup)
+
+
+@main.command()
+@click.argument("name")
+@PROFILE
+@JSON
+def rollback(name: str, profile: str | None, as_json: bool) -> None:
+    """Make the former champion of pipeline NAME the champion again."""
+    from millrace.stages import open_run, rollback_champion
+
+    result = rollback_champion(open_run(name, None, profile=profile))
+    emit(result, as_json, lambda each: click.echo(f"champion of {name}: version {each['champion']}"))
+
+
+@main.command()
+@click.argument("name")
+@click.option("--retention", default="7d", show_default=True, help="Versions younger than this stay readable.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@PROFILE
+@JSON
+def vacuum(name: str, retention: str, dry_run: bool, profile: str | None, as_json: bool) -> None:
+    """Remove files that no version of the tables of NAME needs any more."""
+    from millrace.stages import open_run, vacuum_tables
+
+    removed = vacuum_tables(open_run(name, None, profile=profile), retention, dry_run)
+    emit(removed, as_json, lambda each: [click.echo(f"{table}: {len(files)} files") for table, files in each.items()])
+
+
+@main.command()
+@PROFILE
+@JSON
+def doctor(profile: str | None, as_json: bool) -> None:
+    """Is everything there that this profile needs?"""
+    from millrace.doctor import examine
+
+    findings = examine(profile)
+
+    def show(_: Any) -> None:
+        for finding in findings:
+            mark = click.style("ok", fg="green") if finding.ok else click.style("no", fg="red")
+            click.echo(f"{mark}  {finding.name}: {finding.words}")
+
+    emit([finding.model_dump() for finding in findings], as_json, show)
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the pipeline file, for editors."""
+    from millrace.pipeline_file import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@main.command()
+@click.option("--port", type=int, help="Port of the UI (default: a free one).")
+def up(port: int | None) -> None:
+    """Start Airflow with the DAGs on this machine, embedded everything; end with Ctrl-C."""
+    from millrace.airflow.up import serve
+
+    serve(port)
+
+
+@main.command()
+@click.option("--nights", default=3, show_default=True, help="How many of the last nights Airflow runs.")
+@click.option("--rows", default=400_000, show_default=True, help="Rows of click logs to make.")
+@click.option("--seed", default=1, show_default=True)
+@JSON
+def demo(nights: int, rows: int, seed: int, as_json: bool) -> None:
+    """Make 60 days of click logs and let Airflow retrain on the last nights and score everything."""
+    from millrace.demo import run_demo
+
+    summary = run_demo(Path.cwd(), nights=nights, rows=rows, seed=seed)
+    if as_json:
+        click.echo(json.dumps(summary, default=str))

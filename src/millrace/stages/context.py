@@ -1,0 +1,138 @@
+"""What every stage is given (`Run`) and gives back (`StageResult`), and how a stage finds the intervals it must do.
+
+Each table keeps, with every commit, one token per interval: a hash of all that the interval's rows were made from
+(source files or upstream token, and the part of the pipeline file that shapes them). An interval is stale where the
+token of now differs from the token kept. The first night, a late file, a changed rule and a rerun are thus one case.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from millrace import intervals
+from millrace.profiles import Profile
+from millrace.spec import Duration, Pipeline, parse_duration
+from millrace.storage.ledger import Ledger
+from millrace.storage.tables import Table
+
+
+class Options(BaseModel):
+    """What one run changes of the pipeline file: the form of the Airflow trigger, or flags of `millrace run`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    window: Duration | None = None
+    sample_method: str | None = None
+    sample_rows: int | None = None
+    runner: str | None = None
+    force: bool = False
+
+
+class StageResult(BaseModel):
+    """What a stage did: the table and version that hold its output, its ledger, and a few small facts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    table: str | None = None
+    version: int | None = None
+    ledger: Ledger | None = None
+    seconds: float = 0.0
+    details: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline for one data interval: where it works, what it was told, and who hears of progress."""
+
+    pipeline: Pipeline
+    profile: Profile
+    date: str
+    options: Options = field(default_factory=Options)
+    upstream: Mapping[str, int] = field(default_factory=dict)
+    say: Callable[[str], None] = lambda words: None
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def kind(self) -> Any:
+        """The kind of the pipeline's intervals."""
+        return self.pipeline.source.interval
+
+    def window(self) -> list[str]:
+        """The intervals of the window that ends with this run's interval, oldest first."""
+        return intervals.window(self.date, self.kind, self.options.window or self.pipeline.window)
+
+    def runner(self) -> str:
+        """The mrjob runner of this run."""
+        return self.options.runner or self.profile.runner
+
+    def table(self, stage: str) -> Table:
+        """The table of a stage."""
+        return Table(self.profile.table_uri(self.pipeline.name, stage), dict(self.profile.storage_options))
+
+    def version(self, stage: str) -> int | None:
+        """The version of a stage's table that this run reads: as told by the earlier stage, else the newest."""
+        if stage in self.upstream:
+            return self.upstream[stage]
+        table = self.table(stage)
+        return table.version() if table.exists() else None
+
+    def tokens(self, stage: str) -> dict[str, str]:
+        """Interval → token of the version of a stage's table that this run reads; empty where there is none."""
+        version = self.version(stage)
+        return {} if version is None else dict(self.table(stage).details(version).get("tokens", {}))
+
+    def transaction(self, stage: str, *inputs: object) -> str:
+        """The application transaction id of a commit: pipeline, stage, interval and a hash of all inputs."""
+        return f"{self.pipeline.name}/{stage}/{self.date}/{digest(*inputs)}"
+
+    def progress(self, words: str) -> Callable[[int, int], None]:
+        """A progress callback for a job that tells splits done of all, at most once a second."""
+        last = 0.0
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            if done == total or time.monotonic() - last > 1:
+                last = time.monotonic()
+                self.say(f"{words}: {done} of {total} splits")
+
+        return tell
+
+
+def digest(*parts: object) -> str:
+    """16 hex digits of the SHA-256 of the parts' canonical JSON.
+
+    >>> digest("clicks", 1) == digest("clicks", 1) != digest("clicks", 2)
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, default=_jsonable, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _jsonable(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+
+
+def stale(now: Mapping[str, str], kept: Mapping[str, str]) -> list[str]:
+    """Intervals whose token of now isn't the token kept, in order of time.
+
+    >>> stale({"2026-01-01": "a", "2026-01-02": "b"}, {"2026-01-01": "a"})
+    ['2026-01-02']
+    """
+    return sorted(name for name, token in now.items() if kept.get(name) != token)
+
+
+def within(tokens: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The tokens of these intervals alone."""
+    wanted = set(names)
+    return {name: token for name, token in tokens.items() if name in wanted}
+
+
+__all__ = ["Options", "Run", "StageResult", "digest", "parse_duration", "stale", "within"]
