@@ -3,8 +3,7 @@
 A cell that can't be read as its declared type is null in the result and true in the column's invalid mask. What a
 cell means never depends on its neighbours: a column cut into pieces converts to the same values as the whole.
 
-- int8 … int64: ``42``, ``+42``, ``42.0`` (how null-able integers leave pandas); not ``1e3``, ``0x1f``, ``1,000``; overflow is
-  invalid
+- int8 … int64: ``42``, ``+42``, ``42.0`` (as pandas writes them); not ``1e3``, ``0x1f``, ``1,000``; overflow is invalid
 - float32, float64: ``1.5``, ``1e3``; ``inf``, ``nan`` and what overflows (``1e400``) are invalid
 - bool: ``true false t f yes no y n 1 0 1.0 0.0``, in any case
 - timestamp: `Column.formats` in order; without them ISO 8601 with or without time, fraction and zone (turned into UTC)
@@ -17,17 +16,15 @@ Dates that don't exist (2018-02-30) and years outside 1 to 9999 are invalid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.data import times
+from millrace.data import clean_text, numeric, times
 from millrace.errors import InputError
-from millrace.spec import CleanRule, Column, ColumnType, Pipeline
+from millrace.spec import Column, ColumnType, Pipeline
 
 TYPES: dict[ColumnType, pa.DataType] = {
     "string": pa.string(),
@@ -40,14 +37,6 @@ TYPES: dict[ColumnType, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us"),
     "date": pa.date32(),
-}
-POLARS: dict[pa.DataType, type[pl.DataType]] = {
-    pa.int8(): pl.Int8,
-    pa.int16(): pl.Int16,
-    pa.int32(): pl.Int32,
-    pa.int64(): pl.Int64,
-    pa.float32(): pl.Float32,
-    pa.float64(): pl.Float64,
 }
 TRUE_WORDS = ("true", "t", "yes", "y", "1", "1.0")
 FALSE_WORDS = ("false", "f", "no", "n", "0", "0.0")
@@ -88,7 +77,8 @@ def convert(batch: pa.RecordBatch, pipeline: Pipeline) -> Typed:
     arrays, invalid = [], {}
     for name in names:
         values, column, rule = batch.column(name), pipeline.columns[name], pipeline.rule(name)
-        values = prepare(values, column, rule, pipeline.source.null_values)
+        if is_text(values.type):
+            values = clean_text.prepare(values, column, rule, pipeline.source.null_values)
         try:
             array, invalid[name] = convert_column(values, column, null_values=pipeline.source.null_values)
         except pa.ArrowException as error:
@@ -104,70 +94,6 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def trim(values: pa.Array, null_values: Sequence[str]) -> pa.Array:
-    """Text without white space at either end; what becomes a null word by that becomes null.
-
-    >>> trim(pa.array([" a ", " ", "b"]), [""]).to_pylist()
-    ['a', None, 'b']
-    """
-    if pa.types.is_dictionary(values.type):
-        return trim(values.dictionary, null_values).take(values.indices)
-    trimmed = pc.utf8_trim_whitespace(values)
-    if pc.sum(pc.binary_length(trimmed)).equals(pc.sum(pc.binary_length(values))):
-        return values
-    nulls = pc.is_in(trimmed, value_set=pa.array(list(null_values), trimmed.type))
-    return pc.if_else(pc.and_(nulls, pc.not_equal(trimmed, values)), None, trimmed)
-
-
-def prepare(values: pa.Array, column: Column, rule: CleanRule, null_values: Sequence[str]) -> pa.Array:
-    """What happens to a column before its type is read: trimming and, where it isn't a string, its map and unit."""
-    if not is_text(values.type):
-        return values
-    if column.type == "string":
-        return trim(values, null_values) if rule.trim else values
-    values = trim(values, null_values)
-    if rule.map:
-        values = map_values(values, rule.map)
-    return apply_unit(values, rule.unit) if rule.unit else values
-
-
-def map_values(values: pa.Array, mapping: Mapping[str, str | None]) -> pa.Array:
-    """Text with some values replaced; null in the mapping makes a cell null.
-
-    >>> map_values(pa.array(["nyc", "?", "Rome"]), {"nyc": "New York", "?": None}).to_pylist()
-    ['New York', None, 'Rome']
-    """
-    if pa.types.is_dictionary(values.type):
-        return map_values(values.dictionary, mapping).take(values.indices)
-    place = pc.index_in(values, value_set=pa.array(list(mapping), values.type))
-    return pc.if_else(pc.is_valid(place), pa.array(list(mapping.values()), values.type).take(place), values)
-
-
-def apply_unit(values: pa.Array, units: Mapping[str, float]) -> pa.Array:
-    """Numbers with a unit behind them as plain numbers in the one unit of the column; others are left as they are.
-
-    `units` maps a suffix (compared without case) to its factor. A number without suffix is already in the unit.
-
-    >>> apply_unit(pa.array(["10 lb", "2kg", "3", "x lb"]), {"kg": 1, "lb": 0.4536}).to_pylist()
-    ['4.536', '2', '3', 'x lb']
-    """
-    if pa.types.is_dictionary(values.type):
-        return apply_unit(values.dictionary, units).take(values.indices)
-    encoded = values.dictionary_encode()
-    result = text = encoded.dictionary
-    lower = pc.utf8_lower(text)
-    for suffix, factor in sorted(units.items(), key=lambda item: len(item[0])):  # the longest suffix has the last word
-        fits = pc.ends_with(lower, pattern=suffix.lower())
-        number = pc.if_else(fits, pc.utf8_slice_codeunits(text, 0, -len(suffix)), None)
-        parsed = _parse_number(pc.utf8_trim_whitespace(number), pa.float64())
-        if factor == 1:  # the text itself, so that an integer stays one
-            scaled = pc.if_else(pc.is_valid(parsed), pc.utf8_trim_whitespace(number), None)
-        else:
-            scaled = pc.multiply(parsed, float(factor)).cast(text.type)
-        result = pc.coalesce(scaled, result)
-    return result.take(encoded.indices)
 
 
 def convert_column(
@@ -203,7 +129,7 @@ def _from_text(values: pa.Array, column: Column) -> pa.Array:
         return _on_distinct(values, _parse_bool)
     if pa.types.is_temporal(target):
         return times.parse(values, column.formats or ["iso"]).cast(target, safe=False)
-    return _parse_number(values, target)
+    return numeric.parse(values, target)
 
 
 def _on_distinct(values: pa.Array, parse: Callable[[pa.Array], pa.Array]) -> pa.Array:
@@ -218,33 +144,13 @@ def _parse_bool(words: pa.Array) -> pa.Array:
     return pc.if_else(true, True, pc.if_else(false, False, pa.scalar(None, pa.bool_())))
 
 
-def _parse_number(values: pa.Array, target: pa.DataType) -> pa.Array:
-    """Text as a number. Arrow casts the whole column at once; it stops at the first bad cell, where Polars goes on."""
-    integer = pa.types.is_integer(target)
-    try:
-        if integer and pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
-            raise pa.ArrowInvalid("Arrow would read 0x1f as a number")
-        result = values.cast(target)
-    except pa.ArrowInvalid:
-        result = pl.Series(values).cast(POLARS[target], strict=False).to_arrow()
-        if integer and result.null_count > values.null_count:
-            whole = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
-            result = pl.Series(whole).cast(POLARS[target], strict=False).to_arrow()
-    return result if integer else _finite(result)
-
-
-def _finite(values: pa.Array) -> pa.Array:
-    finite = pc.is_finite(values)
-    return values if pc.all(finite).as_py() is not False else pc.if_else(finite, values, None)
-
-
 def _from_typed(values: pa.Array, column: Column) -> pa.Array:
     """A column with a type of its own (from Parquet) as the declared type, null where a value doesn't fit."""
     target = TYPES[column.type]
     if pa.types.is_nested(values.type):
         raise pa.ArrowInvalid("nested values aren't cells")
     if values.type == target:
-        return _finite(values) if pa.types.is_floating(target) else values
+        return numeric.finite(values) if pa.types.is_floating(target) else values
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         return _from_text(_on_distinct(values, _decode), column)
     if pa.types.is_null(values.type):
@@ -257,7 +163,7 @@ def _from_typed(values: pa.Array, column: Column) -> pa.Array:
         return values.cast(target)
     if pa.types.is_temporal(values.type):
         return pa.nulls(len(values), target)
-    return _typed_number(values, target)
+    return numeric.from_typed(values, target)
 
 
 def _decode(values: pa.Array) -> pa.Array:
@@ -267,33 +173,6 @@ def _decode(values: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         text = (value.decode("utf-8", errors="replace") if value is not None else None for value in values.to_pylist())
         return pa.array([None if value is None or "\ufffd" in value else value for value in text], pa.string())
-
-
-def _typed_number(values: pa.Array, target: pa.DataType) -> pa.Array:
-    """A number or bool as another number or bool type, null where the value would change."""
-    if pa.types.is_boolean(target):
-        return pc.if_else(pc.equal(values, 1), True, pc.if_else(pc.equal(values, 0), False, pa.scalar(None, target)))
-    if pa.types.is_floating(target):
-        return _finite(values.cast(target, safe=False))
-    if pa.types.is_boolean(values.type):
-        return values.cast(target)
-    limits = np.iinfo(target.to_pandas_dtype())
-    fits = pc.and_(
-        pc.greater_equal(values, _bound(limits.min, values.type)),
-        pc.less_equal(values, _bound(limits.max, values.type)),
-    )
-    if pa.types.is_floating(values.type):
-        fits = pc.and_(fits, pc.and_(pc.is_finite(values), pc.equal(values, pc.floor(values))))
-        fits = pc.and_(fits, pc.less(values, float(limits.max) + 1))
-    return pc.if_else(fits, values, None).cast(target, safe=False)
-
-
-def _bound(limit: int, kind: pa.DataType) -> pa.Scalar:
-    """A limit as a scalar of the values' own type, or the type's own limit where that is narrower."""
-    if pa.types.is_floating(kind):
-        return pa.scalar(float(limit), kind)
-    own = np.iinfo(kind.to_pandas_dtype())
-    return pa.scalar(max(own.min, min(own.max, limit)), kind)
 
 
 def _typed_time(values: pa.Array, column: Column) -> pa.Array:

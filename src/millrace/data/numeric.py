@@ -1,0 +1,65 @@
+"""Text and typed numbers become numbers of a declared type; null where a value would not survive the change."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+POLARS: dict[pa.DataType, type[pl.DataType]] = {
+    pa.int8(): pl.Int8,
+    pa.int16(): pl.Int16,
+    pa.int32(): pl.Int32,
+    pa.int64(): pl.Int64,
+    pa.float32(): pl.Float32,
+    pa.float64(): pl.Float64,
+}
+
+
+def parse(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Text as a number. Arrow casts the whole column at once; it stops at the first bad cell, where Polars goes on."""
+    integer = pa.types.is_integer(target)
+    try:
+        if integer and pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
+            raise pa.ArrowInvalid("Arrow would read 0x1f as a number")
+        result = values.cast(target)
+    except pa.ArrowInvalid:
+        result = pl.Series(values).cast(POLARS[target], strict=False).to_arrow()
+        if integer and result.null_count > values.null_count:
+            whole = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
+            result = pl.Series(whole).cast(POLARS[target], strict=False).to_arrow()
+    return result if integer else finite(result)
+
+
+def finite(values: pa.Array) -> pa.Array:
+    """Numbers with inf and nan made null."""
+    kept = pc.is_finite(values)
+    return values if pc.all(kept).as_py() is not False else pc.if_else(kept, values, None)
+
+
+def from_typed(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """A number or bool as another number or bool type, null where the value would change."""
+    if pa.types.is_boolean(target):
+        return pc.if_else(pc.equal(values, 1), True, pc.if_else(pc.equal(values, 0), False, pa.scalar(None, target)))
+    if pa.types.is_floating(target):
+        return finite(values.cast(target, safe=False))
+    if pa.types.is_boolean(values.type):
+        return values.cast(target)
+    limits = np.iinfo(target.to_pandas_dtype())
+    fits = pc.and_(
+        pc.greater_equal(values, _bound(limits.min, values.type)),
+        pc.less_equal(values, _bound(limits.max, values.type)),
+    )
+    if pa.types.is_floating(values.type):
+        fits = pc.and_(fits, pc.and_(pc.is_finite(values), pc.equal(values, pc.floor(values))))
+        fits = pc.and_(fits, pc.less(values, float(limits.max) + 1))
+    return pc.if_else(fits, values, None).cast(target, safe=False)
+
+
+def _bound(limit: int, kind: pa.DataType) -> pa.Scalar:
+    """A limit as a scalar of the values' own type, or the type's own limit where that is narrower."""
+    if pa.types.is_floating(kind):
+        return pa.scalar(float(limit), kind)
+    own = np.iinfo(kind.to_pandas_dtype())
+    return pa.scalar(max(own.min, min(own.max, limit)), kind)
