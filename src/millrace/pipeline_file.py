@@ -87,7 +87,9 @@ def nearest(name: object, known: Iterable[str]) -> str | None:
     >>> nearest("tiem", ["time", "uri"])
     "did you mean 'time'?"
     """
-    close = difflib.get_close_matches(str(name), list(known), n=1)
+    options = list(known)
+    text = str(name)
+    close = difflib.get_close_matches(text, options, n=1) or [each for each in options if each.startswith(text)]
     return f"did you mean {close[0]!r}?" if close else None
 
 
@@ -204,6 +206,8 @@ def _from_pydantic(error: ErrorDetails, document: Any) -> Mistake:
         return Mistake(line, where, expected, found or _short(value))
     message = error["msg"]
     expected = message.removeprefix("Input should be ").removeprefix("a valid ")
+    if expected.startswith(("greater", "less")):
+        expected = f"a number {expected}"
     return Mistake(line, where, expected, _short(value))
 
 

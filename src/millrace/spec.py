@@ -74,7 +74,7 @@ class Source(Model):
     @model_validator(mode="after")
     def _interval_has_its_source(self) -> Source:
         if self.interval != "none" and self.time is None and self.file_date is None:
-            raise ValueError("an interval needs `time` (a column) or `file_date` (a pattern in the file's name)")
+            raise ValueError("`time` (a column) or `file_date` (a pattern in the files' names), or interval: none")
         return self
 
     @property
@@ -205,7 +205,7 @@ class Sample(Model):
     @model_validator(mode="after")
     def _one_size(self) -> Sample:
         if self.rows is not None and self.fraction is not None:
-            raise ValueError("give rows or fraction, not both")
+            raise ValueError("rows or fraction, not both")
         return self
 
 
