@@ -88,6 +88,10 @@ def test_a_mistake_says_expected_found_and_the_nearest_name() -> None:
     assert mistakes["train.model"].hint == "did you mean 'logistic_regression'?"
 
 
+def line_of(text: str, part: str) -> int:
+    return next(number for number, line in enumerate(text.split("\n"), 1) if part in line)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "where", "expected"),
     [
@@ -99,13 +103,13 @@ def test_a_mistake_says_expected_found_and_the_nearest_name() -> None:
         ),
         ("  fare: {range", "  fair: {range", "clean.fair", "one of the columns ip, fare, city"),
         ("time: click_time", "time: clicktime", "source.time", "one of the columns"),
-        ("expect: column_values_to_not_be_null", "expect: column_values_not_be_null", "check.0", "one of"),
+        ("expect: column_values_to_not_be_null", "expect: column_values_not_be_null", "check.0", "an expectation"),
         ("severity: quarantine", "severity: quarantin", "check.0.severity", "one of fail, warn"),
         (
-            "fare: {type: float64, role: numeric}",
-            "fare: {type: int8, role: label}",
+            "attributed_time: {type: timestamp, role: leak}",
+            "attributed_time: {type: int8, role: label}",
             "columns.is_attributed",
-            "one column",
+            "one",
         ),
         ("click_time: {type: timestamp", "click_time: {type: string", "columns.click_time.type", "timestamp or date"),
         (
@@ -120,10 +124,11 @@ def test_a_mistake_says_expected_found_and_the_nearest_name() -> None:
 )
 def test_a_wrong_name_between_sections(old: str, new: str, where: str, expected: str) -> None:
     assert GOOD.count(old) == 1
-    mistakes = find_mistakes(GOOD.replace(old, new))
+    text = GOOD.replace(old, new)
+    mistakes = find_mistakes(text)
     assert [mistake.where for mistake in mistakes] == [where]
     assert mistakes[0].expected.startswith(expected)
-    assert mistakes[0].line == next(i for i, line in enumerate(GOOD.replace(old, new).split("\n"), 1) if new in line)
+    assert mistakes[0].line == line_of(text, f"  {where.split('.')[1]}: {{type" if where.startswith("columns") else new)
 
 
 def test_no_yaml_and_no_file_are_told_in_words(tmp_path: Path) -> None:

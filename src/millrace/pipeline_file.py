@@ -235,7 +235,7 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
         column(["clean", name], name, columns)
         column(["clean", name, "missing", "by"], pipeline.rule(name).missing.by, columns)
     for position, expectation in enumerate(pipeline.check):
-        for words in validate_expectation(expectation, columns):
+        for words in validate_expectation(expectation, pipeline.columns):
             add(["check", position], *_words(words))
     if pipeline.shard:
         column(["shard", "by"], pipeline.shard.by, kept)
@@ -260,7 +260,7 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
         kind = pipeline.columns[pipeline.source.time].type
         if kind not in ("timestamp", "date"):
             add(["columns", pipeline.source.time, "type"], "timestamp or date (it is source.time)", repr(kind))
-    elif times and pipeline.source.interval != "none" and pipeline.source.file_date is None:
+    elif times and pipeline.source.time is None and pipeline.source.interval != "none" and pipeline.source.file_date is None:
         add(["source"], f"time: {times[0]} (the column with role time)", "none")
     if pipeline.sample.method == "cluster" and pipeline.sample.by is None:
         add(["sample", "method"], "sample.by names the key of the clusters", "none")
