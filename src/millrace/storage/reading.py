@@ -1,0 +1,123 @@
+"""Reading a version: its schema, its files in a fixed order, and its rows with every page checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+import xxhash
+from deltalake import DeltaTable
+
+from millrace.errors import CorruptData, WorkError
+from millrace.storage.parts import Part
+
+BLOCK = 4 * 1024 * 1024
+
+
+def arrow_schema(handle: DeltaTable) -> pa.Schema:
+    """The table's schema as Arrow."""
+    return pa.schema(handle.schema().to_arrow())
+
+
+def list_parts(handle: DeltaTable, intervals: Collection[str] | None = None) -> list[Part]:
+    """The files of a version in reading order; of their statistics the log's snapshot gives only the number of rows."""
+    actions = pa.table(handle.get_add_actions(flatten=True))
+    keys = {name: f"partition.{name}" for name in handle.metadata().partition_columns}
+    kept = actions.select(["path", "size_bytes", "num_records", *keys.values()])
+    parts = [
+        Part(
+            path=row["path"],
+            rows=row["num_records"],
+            size=row["size_bytes"],
+            partition={name: str(row[key]) for name, key in keys.items()},
+            stats=json.dumps({"numRecords": row["num_records"]}),
+        )
+        for row in kept.to_pylist()
+    ]
+    wanted = parts if intervals is None else [part for part in parts if part.interval in intervals]
+    return sorted(wanted, key=lambda part: part.order)
+
+
+def dataset(
+    handle: DeltaTable, system: pafs.FileSystem, root: str, intervals: Collection[str] | None
+) -> pads.FileSystemDataset:
+    """The files of a version as a dataset, in reading order, so that equal tables read as equal rows."""
+    table = pafs.SubTreeFileSystem(root, system) if root else system
+    whole = handle.to_pyarrow_dataset(filesystem=table)
+    by_path = {fragment.path: fragment for fragment in whole.get_fragments()}
+    fragments = [by_path[part.path] for part in list_parts(handle, intervals)]
+    return pads.FileSystemDataset(fragments, arrow_schema(handle), whole.format, table)
+
+
+def scanner(
+    source: pads.FileSystemDataset, columns: Sequence[str] | None, where: pc.Expression | None, batch_rows: int
+) -> pads.Scanner:
+    """A scan that checks the CRC of each page it reads."""
+    options = pads.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
+    return source.scanner(
+        columns=None if columns is None else list(columns),
+        filter=where,
+        batch_size=batch_rows,
+        fragment_scan_options=options,
+    )
+
+
+class Reads:
+    """Turns failures of reading committed files into CorruptData that names the table."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, FileNotFoundError):
+            raise CorruptData(
+                "a file of this version is gone",
+                found=f"{self.uri}: {error}",
+                hint="a vacuum removes what is past its retention: read a newer version",
+            ) from error
+        if isinstance(error, OSError | pa.ArrowInvalid):
+            raise CorruptData("a file of the table is damaged", found=f"{self.uri}: {error}") from error
+
+
+def check_bytes(system: pafs.FileSystem, path: str, checksum: str) -> None:
+    """Compare the bytes of a file with its checksum (xxh64, hex). Raises CorruptData."""
+    digest = xxhash.xxh64()
+    with Reads(path), system.open_input_file(path) as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    if digest.hexdigest() != checksum:
+        raise CorruptData(
+            "a file has changed since it was written", expected=checksum, found=digest.hexdigest(), hint=path
+        )
+
+
+def check_schema(table: pa.Schema, commit: pa.Schema, where: str) -> None:
+    """Raise WorkError unless the commit has the table's columns in their types, and else only nullable columns."""
+    for field in table:
+        index = commit.get_field_index(field.name)
+        if index < 0:
+            raise _misfit(where, f"column {field.name!r} ({field.type})", "no such column")
+        if commit.field(index).type != field.type:
+            raise _misfit(where, f"column {field.name!r} as {field.type}", str(commit.field(index).type))
+    for field in commit:
+        if field.name not in table.names and not field.nullable:
+            raise _misfit(where, f"a nullable column {field.name!r}, as earlier rows have none", "not nullable")
+
+
+def check_partitions(table: Sequence[str], commit: Sequence[str], where: str) -> None:
+    """Raise WorkError unless the partition columns are the same."""
+    if list(table) != list(commit):
+        raise _misfit(where, f"partitions by {list(table)}", str(list(commit)))
+
+
+def _misfit(where: str, expected: str, found: Any) -> WorkError:
+    hint = "a table keeps its columns: give the pipeline a new name, or remove this table and run all intervals again"
+    return WorkError(f"the rows don't fit the table {where}", expected=expected, found=found, hint=hint)
