@@ -1,0 +1,89 @@
+"""What flows from the planner to a reader and on: a `Split` of a raw file in, `RawBatch`es with their `BadRow`s out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+TEXT_LIMIT = 500
+"""Characters of an unreadable row that a `BadRow` keeps."""
+
+OpenFile = Callable[[str], Any]
+"""Opens a path or URI for random access and returns a binary file (`millrace.storage.files.open_input`)."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of one raw file that one map call reads.
+
+    `start` and `length` are bytes (of the compressed file, where it is compressed; both 0 with `row_groups`);
+    `first_row` is the 1-based number of its first record, a header not counted; `row_groups` is given for Parquet
+    alone; `interval` is the data interval that the file's name tells; `size` is what balances tasks, in bytes.
+
+    >>> split = Split("clicks.csv", "csv", 0, 120, 1, None, "2026-01-05", 120)
+    >>> Split.from_json(split.to_json()) == split
+    True
+    """
+
+    path: str
+    format: str
+    start: int
+    length: int
+    first_row: int
+    row_groups: tuple[int, ...] | None
+    interval: str | None
+    size: int
+
+    def to_json(self) -> str:
+        """One line of a manifest, without its line end."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> Split:
+        """The split that `to_json` wrote."""
+        values = json.loads(line)
+        groups = values["row_groups"]
+        return cls(**{**values, "row_groups": None if groups is None else tuple(groups)})
+
+    def __str__(self) -> str:
+        """The file with its byte range or row groups, for messages.
+
+        >>> str(Split("clicks.csv", "csv", 0, 120, 1, None, None, 120))
+        'clicks.csv, bytes 0-120'
+        """
+        if self.row_groups is not None:
+            return f"{self.path}, row groups {', '.join(map(str, self.row_groups))}"
+        return f"{self.path}, bytes {self.start}-{self.start + self.length}"
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A record that can't be read: its number, the reason, and the beginning of its text.
+
+    Reasons: ragged, encoding, unbalanced_quotes, nul_byte, too_long, truncated, corrupt, not_json.
+    """
+
+    row: int
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """Records of a split in file order: `batch` has the pipeline's columns, `rows` the number of each record in its
+    file (int64, as long as `batch`), `bad` the unreadable records between them."""
+
+    batch: pa.RecordBatch
+    rows: pa.Int64Array
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def row_numbers(numbers: NDArray[np.int64]) -> pa.Int64Array:
+    """Record numbers as an Arrow array (`pa.array` would import pandas)."""
+    return pa.Int64Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers.tobytes())])
