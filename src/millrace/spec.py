@@ -68,6 +68,9 @@ class Source(Model):
     quote: str = '"'
     encoding: str = "utf-8"
     null_values: list[str] = ["", "NA", "N/A", "null", "NULL", "NaN", "nan", "None"]
+    late_rows: Literal["keep", "quarantine"] = Field(
+        "keep", description="rows whose time lies outside the interval that their file's name tells"
+    )
     on_missing_files: Literal["fail", "warn"] = "warn"
     max_bad_rows: float = Field(0.5, ge=0, le=1, description="fraction of unreadable rows above which the run fails")
 
@@ -96,7 +99,10 @@ class Column(Model):
     type: ColumnType
     role: Role
     source: str | None = Field(None, description="name in the raw files, where it differs")
-    formats: list[str] | None = Field(None, description="strptime patterns tried in order, for dates and timestamps")
+    formats: list[str] | None = Field(
+        None,
+        description="strptime patterns, iso, epoch, epoch_ms or epoch_us, tried in order, for dates and timestamps",
+    )
     derive: Derive | None = None
     description: str | None = None
 
