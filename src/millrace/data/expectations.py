@@ -181,7 +181,10 @@ def rule_name(expectation: Expectation) -> str:
     >>> rule_name(Expectation(expect="column_values_to_not_be_null", column="fare"))
     'column_values_to_not_be_null(fare)'
     """
-    return f"{expectation.expect}({', '.join(columns_of(expectation))})"
+    columns = columns_of(expectation) or [
+        str(expectation.arguments[name]) for name in ["column"] if name in expectation.arguments
+    ]
+    return f"{expectation.expect}({', '.join(columns)})" if columns else expectation.expect
 
 
 def validate_expectation(expectation: Expectation, columns: Sequence[str] | Mapping[str, Column]) -> list[str]:
@@ -271,11 +274,12 @@ def _value_mistakes(given: Mapping[str, Any], type_: str) -> list[str]:
     if type_ in TIME:
         limits = [given[name] for name in _BOTH if given.get(name) is not None]
         mistakes += [_at("limits", words) for words in _misfits(limits, type_)]
-    if type_ in INTEGER and isinstance(given.get("type_list"), list):
-        listed = given["type_list"]
-        meant = [name for name in listed if name in INTEGER and f"{name.title()}Dtype" not in listed]
-        words = "expected {}Dtype in type_list (pandas' integers that may be missing), found {!r}"
-        mistakes += [words.format(name.title(), name) for name in meant]
+    if type_ in INTEGER | {"bool"} and isinstance(given.get("type_list"), list):
+        wanted = "BooleanDtype" if type_ == "bool" else f"{type_.title()}Dtype"
+        if type_ in given["type_list"] and wanted not in given["type_list"]:
+            mistakes.append(
+                f"expected type_list to name {wanted} (pandas' {type_} that may be missing), found {type_!r}"
+            )
     return mistakes
 
 
