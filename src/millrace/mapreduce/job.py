@@ -1,0 +1,181 @@
+"""The base of every job: manifest lines (one `Split` each) flow in, few small JSON pairs flow out.
+
+A job is a script of its own: `map_split` says what becomes of one split, `reduce_key` what becomes of one key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mrjob.job import MRJob
+from mrjob.protocol import RawValueProtocol
+from mrjob.step import MRStep
+from pydantic import BaseModel, ConfigDict
+
+from millrace.data.raw import RawBatch, Split, read_split
+from millrace.errors import MillraceError, SplitFailed
+from millrace.mapreduce.failures import summary
+from millrace.spec import Pipeline
+from millrace.storage.files import open_input
+
+Pair = tuple[str, Any]
+
+
+class JobPlan(BaseModel):
+    """What every task of a job gets: the pipeline, where parts are written, and the job's own parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pipeline: Pipeline
+    out: str
+    storage_options: dict[str, str] = {}
+    params: dict[str, Any] = {}
+
+
+class JsonPairs:
+    """A pair as two JSON texts with a tab between; keys of objects sorted, so that equal values are equal bytes.
+
+    >>> JsonPairs().read(JsonPairs().write("a", {"y": 1, "x": None}))
+    ('a', {'x': None, 'y': 1})
+    """
+
+    def read(self, line: bytes) -> Pair:
+        key, _, value = line.partition(b"\t")
+        return json.loads(key), json.loads(value)
+
+    def write(self, key: str, value: Any) -> bytes:
+        return f"{json.dumps(key)}\t{json.dumps(value, sort_keys=True)}".encode()
+
+
+class ColumnJob(MRJob):
+    """A MapReduce job over splits. Subclasses implement `map_split`, and may implement `reduce_key` and `map_end`.
+
+    `print` in a task goes to standard error, so that it can't mix with the pairs; `breakpoint()` works under
+    ``-r inline``. mrjob's configuration files are not read unless named with ``-c``.
+    """
+
+    INPUT_PROTOCOL = RawValueProtocol
+    INTERNAL_PROTOCOL = JsonPairs
+    OUTPUT_PROTOCOL = JsonPairs
+    SORT_VALUES = True  # the order of a key's values doesn't depend on the number of map tasks
+
+    on_split: Callable[[], None] | None = None
+    _rows: tuple[int, int] | None = None
+    _plan: JobPlan | None = None
+
+    def map_split(self, split: Split) -> Iterator[Pair]:
+        """The pairs of one split: key, and a small value that JSON can hold."""
+        raise NotImplementedError(f"{type(self).__name__} has no map_split")
+
+    def map_end(self) -> Iterator[Pair]:
+        """Pairs after the last split of a map task."""
+        return iter(())
+
+    def reduce_key(self, key: str, values: Iterator[Any]) -> Iterator[Pair]:
+        """The pairs of one key, from all its values in sorted order. Without it, a job has no reduce phase."""
+        raise NotImplementedError(f"{type(self).__name__} has no reduce_key")
+
+    @property
+    def plan(self) -> JobPlan:
+        """The job's plan, read from the file that ``--plan`` names."""
+        if self._plan is None:
+            self._plan = JobPlan.model_validate_json(Path(self.options.plan).read_text("utf-8"))
+        return self._plan
+
+    def read(self, split: Split, columns: Sequence[str] | None = None) -> Iterator[RawBatch]:
+        """The batches of a split (`millrace.data.raw.read_split`); a failure while one is at hand names its rows."""
+        for found in read_split(split, self.plan.pipeline, open_input, columns=columns):
+            if len(found.rows):
+                self._rows = found.rows[0].as_py(), found.rows[-1].as_py()
+            yield found
+        self._rows = None
+
+    # how mrjob sees the job
+
+    def configure_args(self) -> None:
+        super().configure_args()
+        self.add_file_arg("--plan", help="JSON file with the job's plan")
+
+    def steps(self) -> list[MRStep]:
+        if type(self).reduce_key is ColumnJob.reduce_key:
+            return [MRStep(mapper=self.mapper, mapper_final=self.mapper_final)]
+        return [MRStep(mapper=self.mapper, mapper_final=self.mapper_final, reducer=self.reducer)]
+
+    def mapper(self, _: None, line: str) -> Iterator[Pair]:
+        split = Split.from_json(line.rpartition("\t")[2])  # NLineInputFormat puts an offset before the line
+        self._rows = None
+        yield from self._guarded(f"on {split}", self.map_split(split))
+        self.increment_counter("millrace", "splits")
+        if self.on_split is not None:
+            self.on_split()
+
+    def mapper_final(self) -> Iterator[Pair]:
+        yield from self._guarded("after its last split", self.map_end())
+
+    def reducer(self, key: str, values: Iterator[Any]) -> Iterator[Pair]:
+        self._rows = None
+        yield from self._guarded(f"on key {key!r}", self.reduce_key(key, values))
+
+    def run_mapper(self, step_num: int = 0) -> None:
+        with self._own_stdout():
+            super().run_mapper(step_num)
+
+    def run_reducer(self, step_num: int = 0) -> None:
+        with self._own_stdout():
+            super().run_reducer(step_num)
+
+    @contextlib.contextmanager
+    def _own_stdout(self) -> Iterator[None]:
+        """Standard output belongs to the pairs: prints of the job go to standard error (on a terminal, as they are)."""
+        self._stdout = self.stdout
+        shown = sys.stdout
+        if not shown.isatty():
+            sys.stdout = sys.stderr
+        try:
+            yield
+        finally:
+            sys.stdout = shown
+
+    def _guarded(self, where: str, pairs: Iterator[Pair]) -> Iterator[Pair]:
+        """The pairs; a failure says where it happened."""
+        try:
+            yield from pairs or ()
+        except MillraceError as error:
+            error.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
+            raise
+        except Exception as error:
+            message = f"{type(self).__name__} failed {where}{self._at_rows()}"
+            raise SplitFailed(message, found=summary(error)) from error
+
+    def _at_rows(self) -> str:
+        return f", rows {self._rows[0]}-{self._rows[1]}" if self._rows else ""
+
+    def _non_option_kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._non_option_kwargs()
+        if kwargs["conf_paths"] is None:
+            kwargs["conf_paths"] = []  # never ~/.mrjob.conf or /etc/mrjob.conf unasked
+        return kwargs
+
+    def _runner_class(self) -> type[Any]:
+        alias = self.options.runner or "inline"
+        if alias == "inline":
+            from millrace.mapreduce.inline import InlineRunner
+
+            return InlineRunner
+        if alias == "local":
+            from millrace.mapreduce.local import LocalRunner
+
+            return LocalRunner
+        kind: type[Any] = super()._runner_class()
+        return kind
+
+    def _runner_kwargs(self) -> dict[str, Any]:
+        kwargs: dict[str, Any] = super()._runner_kwargs()
+        if self._runner_class().alias == "local":
+            kwargs["mrjob_cls"] = type(self)
+        return kwargs
