@@ -274,7 +274,11 @@ def _file(part: pl.DataFrame, *, cut: bool) -> tuple[bytes, dict[str, Any]]:
     """One file's bytes and the truth about it: of the lines that can be read whole, where the file is cut."""
     text = "\n".join([",".join(COLUMNS), *part["line"].to_list(), ""]).encode()
     content = gzip.compress(text, compresslevel=3, mtime=0)
-    truth: dict[str, Any] = {"truncated": cut, "lines_before_cut": part.height}
+    truth: dict[str, Any] = {
+        "truncated": cut,
+        "lines_before_cut": part.height,
+        "duplicates_before_cut": int(part["copy"].sum()),
+    }
     if cut:
         content = content[: len(content) * 6 // 10]
         readable = zlib.decompressobj(wbits=31).decompress(content)
