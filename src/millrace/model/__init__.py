@@ -1,0 +1,1 @@
+"""Models: features and fitting on a sample, evaluation on a holdout, promotion, registry, compression and scoring."""

@@ -1,0 +1,277 @@
+"""The registry: models and their figures go into MLflow as plain files, and come out by alias or version.
+
+One registered model per pipeline. Alias `champion` is what scores; `challenger` is the newest candidate. The tag
+`millrace.champions` of the registered model lists former champions, the latest last, for rollback. MLflow only stores:
+it never serialises a model, so nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from pydantic import BaseModel, ConfigDict
+
+from millrace.errors import GateClosed, InputError, RequestError, ServiceError
+from millrace.model.model_file import LoadedModel, read_model, write_model
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+TRANSACTION, HISTORY = "millrace.transaction", "millrace.champions"
+HISTORY_LENGTH = 200
+MODEL_FOLDER = "model"
+
+
+class RunInfo(BaseModel):
+    """Which run made a model. Equal fields name the same transaction, and so the same model version."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pipeline: str
+    stage: str = "train"
+    interval: str
+    versions: dict[str, int]  # input tables → versions
+    settings: str = ""  # a digest of the settings that shape the model
+
+    @property
+    def transaction(self) -> str:
+        """A short name of the transaction, the same in every process."""
+        text = json.dumps(self.model_dump(), sort_keys=True)
+        return f"{self.pipeline}/{self.stage}/{self.interval}/{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One model version: its number, where its files are, its aliases, metrics, and the tags Millrace gave it."""
+
+    name: str
+    version: int
+    folder: Path
+    aliases: tuple[str, ...]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+
+
+class Registry:
+    """MLflow's tracking and registry at one URI, artifacts under one local folder. No global state is touched."""
+
+    def __init__(self, uri: str, artifacts: Path) -> None:
+        self.uri = uri
+        self.artifacts = artifacts
+        if uri.startswith("sqlite:///"):
+            Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        self._client = _connect(uri)
+
+    def log_candidate(
+        self,
+        run: RunInfo,
+        model: LoadedModel,
+        metrics: Mapping[str, float | None],
+        files: Mapping[str, bytes] | None = None,
+    ) -> int:
+        """Store a candidate and return its version; the alias `challenger` moves to it.
+
+        `files` (name → content) are stored beside the model. The same transaction again returns the same version and
+        stores nothing; after a crash half-way, the rerun completes it.
+        """
+        with _service("store a model"):
+            existing = self.find(run)
+            if existing is not None:
+                return existing
+            run_id, folder = self._run(run)
+            with tempfile.TemporaryDirectory() as scratch:
+                local = Path(scratch)
+                write_model(local, model.estimator, model.info.model_copy(update={"versions": run.versions}))
+                for name, content in (files or {}).items():
+                    (local / name).write_bytes(content)
+                self._client.log_artifacts(run_id, scratch, MODEL_FOLDER)
+            self._log(run_id, model, metrics, run)
+            self._ensure_model(run.pipeline)
+            tags = {TRANSACTION: run.transaction, "millrace.interval": run.interval, "millrace.stage": run.stage}
+            made = self._client.create_model_version(run.pipeline, f"{folder}/{MODEL_FOLDER}", run_id, tags=tags)
+            self._client.set_terminated(run_id, "FINISHED")
+            self._client.set_registered_model_alias(run.pipeline, CHALLENGER, str(made.version))
+            return int(made.version)
+
+    def find(self, run: RunInfo) -> int | None:
+        """The version that this transaction made, None where it made none yet."""
+        found = self._client.search_model_versions(
+            f"name = '{run.pipeline}' and tags.`{TRANSACTION}` = '{run.transaction}'"
+        )
+        return min((int(version.version) for version in found), default=None)
+
+    def champion(self, name: str) -> int | None:
+        """The version that scores, None before the first promotion."""
+        return self._alias(name, CHAMPION)
+
+    def challenger(self, name: str) -> int | None:
+        """The newest candidate that wasn't promoted, None where there is none."""
+        return self._alias(name, CHALLENGER)
+
+    def promote(self, name: str, version: int) -> int | None:
+        """Make a version champion and return the former one. Promoting the champion again changes nothing.
+
+        Raises RequestError where there is no such version.
+        """
+        self.version(name, version)
+        former = self.champion(name)
+        with _service("promote a model"):
+            if former != version:
+                if former is not None:  # first the history: a crash in between leaves the old champion, and no gap
+                    self._write_history(name, [*self.history(name), former])
+                self._client.set_registered_model_alias(name, CHAMPION, str(version))
+            if self.challenger(name) == version:
+                self._client.delete_registered_model_alias(name, CHALLENGER)
+        return former
+
+    def rollback(self, name: str) -> tuple[int, int]:
+        """Make the former champion champion again; returns (from, to).
+
+        Raises GateClosed where there is no former champion.
+        """
+        current, former = self.champion(name), self.history(name)
+        while former and former[-1] == current:
+            former.pop()
+        if current is None or not former:
+            raise GateClosed(f"{name} has no former champion to go back to", found=f"champion {current or 'none'}")
+        with _service("roll a model back"):
+            self._client.set_registered_model_alias(name, CHAMPION, str(former[-1]))
+            self._client.set_model_version_tag(name, str(current), "millrace.rolled_back", "true")
+            self._write_history(name, former[:-1])
+        return current, former[-1]
+
+    def history(self, name: str) -> list[int]:
+        """Former champions, the latest last."""
+        with _service("read the registry"):
+            model = self._model(name)
+        return [int(version) for version in json.loads(model.tags.get(HISTORY, "[]"))] if model is not None else []
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a pipeline's model, the newest first."""
+        with _service("read the registry"):
+            if self._model(name) is None:
+                return []
+            found = self._client.search_model_versions(f"name = '{name}'")
+        return [self.version(name, number) for number in sorted((int(v.version) for v in found), reverse=True)]
+
+    def version(self, name: str, version: int | str) -> Version:
+        """One version, by number or alias. Raises RequestError where there is none."""
+        number = self._alias(name, version) if isinstance(version, str) and not version.isdigit() else int(version)
+        with _service("read the registry"):
+            found = [
+                entry
+                for entry in self._client.search_model_versions(f"name = '{name}'")
+                if number is not None and int(entry.version) == number
+            ]
+            if not found:
+                raise RequestError(f"{name} has no model version {version}", expected=self._known(name))
+            entry = found[0]
+            aliases = tuple(sorted(a for a in (CHAMPION, CHALLENGER) if self._alias(name, a) == number))
+            metrics = dict(self._client.get_run(entry.run_id).data.metrics)
+        return Version(name, int(entry.version), _local(entry.source), aliases, metrics, dict(entry.tags))
+
+    def load(self, name: str, version: int | str = CHAMPION) -> LoadedModel:
+        """Load a model by version or alias. Raises as `version` and `read_model`."""
+        found = self.version(name, version)
+        model = read_model(found.folder)
+        return LoadedModel(model.estimator, model.info.model_copy(update={"model_version": found.version}))
+
+    def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
+        """Add tags to a version, for instance the promotion's reason."""
+        with _service("tag a model"):
+            for key, value in tags.items():
+                self._client.set_model_version_tag(name, str(version), key, value[:5000])
+
+    def _run(self, run: RunInfo) -> tuple[str, str]:
+        """The MLflow run of a transaction, found again after a crash."""
+        experiment = self._client.get_experiment_by_name(run.pipeline)
+        if experiment is None:
+            location = (self.artifacts / run.pipeline).absolute()
+            location.mkdir(parents=True, exist_ok=True)
+            experiment_id = self._client.create_experiment(run.pipeline, str(location))
+        else:
+            experiment_id = experiment.experiment_id
+        found = self._client.search_runs([experiment_id], f"tags.`{TRANSACTION}` = '{run.transaction}'", max_results=1)
+        made = (
+            found[0]
+            if found
+            else self._client.create_run(
+                experiment_id, tags={TRANSACTION: run.transaction}, run_name=f"{run.stage} {run.interval}"
+            )
+        )
+        return made.info.run_id, made.info.artifact_uri
+
+    def _log(self, run_id: str, model: LoadedModel, metrics: Mapping[str, float | None], run: RunInfo) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        values = {key: value for key, value in {**model.info.metrics, **metrics}.items() if value is not None}
+        params = {"model": model.info.family, **model.info.params}
+        tables = {f"millrace.version.{table}": str(version) for table, version in run.versions.items()}
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, float(value), 0, 0) for key, value in values.items()],
+            params=[Param(key, str(value)[:6000]) for key, value in params.items()],
+            tags=[RunTag(key, value) for key, value in {"millrace.interval": run.interval, **tables}.items()],
+        )
+
+    def _ensure_model(self, name: str) -> None:
+        if self._model(name) is None:
+            self._client.create_registered_model(name)
+
+    def _model(self, name: str) -> Any:
+        found = self._client.search_registered_models(f"name = '{name}'")
+        return found[0] if found else None
+
+    def _alias(self, name: str, alias: str) -> int | None:
+        with _service("read the registry"):
+            model = self._model(name)
+        number = model.aliases.get(alias) if model is not None else None
+        return None if number is None else int(number)
+
+    def _write_history(self, name: str, versions: list[int]) -> None:
+        self._client.set_registered_model_tag(name, HISTORY, json.dumps(versions[-HISTORY_LENGTH:]))
+
+    def _known(self, name: str) -> str:
+        numbers = sorted(int(entry.version) for entry in self._client.search_model_versions(f"name = '{name}'"))
+        return f"one of {', '.join(map(str, numbers))}" if numbers else "a trained model; there is none yet"
+
+
+def _connect(uri: str) -> Any:
+    """A client with MLflow's usage reporting and its log lines about migrations switched off."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    for logger in ("mlflow", "alembic"):
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    for logger in ("mlflow", "alembic"):  # its import sets its own level
+        logging.getLogger(logger).setLevel(logging.WARNING)
+    with _service("open the registry"):
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def _service(action: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError) as error:
+        raise ServiceError(f"the registry didn't {action}", found=str(error).split("\n")[0][:300]) from error
+
+
+def _local(source: str) -> Path:
+    """The folder of an artifact URI; only local ones so far."""
+    parsed = urlparse(source)
+    if parsed.scheme not in ("", "file"):
+        raise InputError("models are read from a local folder", found=source)
+    return Path(unquote(parsed.path))
