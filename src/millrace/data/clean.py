@@ -4,11 +4,17 @@ For each column, in this order: trim, case, map, spelling, unit (`clean_text`), 
 outliers (`clean_limits`), missing. Every cell is cleaned by itself with limits that were decided before (`CleanPlan`),
 so a file cut into any splits gives the same rows.
 
-A row leaves for the quarantine, with the first reason that holds, if the reader couldn't read it; if an expectation
-with severity `quarantine` isn't met; if a cell breaks a rule whose answer is `quarantine`; if its time is missing where
-the time names the interval (``no_interval``); or if `late_rows: quarantine` and its time lies outside the interval that
-its file's name tells (``other_interval``; by default such rows stay with their file). A missing label stays: rows to be
-scored have none yet. An unreadable label is an error of its type, so that by default its row is quarantined.
+A row leaves for the quarantine, with the first reason that holds:
+
+- the reader couldn't read it (``ragged``, ``encoding`` …);
+- a cell breaks a rule whose answer is `quarantine`;
+- the raw typed row doesn't meet an expectation with severity `quarantine`;
+- its time is missing where the time names the interval (``no_interval``);
+- with `late_rows: quarantine`, its time lies outside the interval that its file's name tells (``other_interval``); by
+  default such a row stays with its file.
+
+A missing label stays: rows to be scored have none yet. An unreadable label is an error of its type, so that by default
+its row is quarantined.
 
 Clipping makes sense for ranges and outliers; a value that isn't among the allowed ones becomes null instead.
 """
@@ -24,9 +30,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from millrace.data.check import violations
 from millrace.data.clean_column import ColumnCleaner, Found, as_mask
 from millrace.data.clean_plan import CleanPlan
-from millrace.data.clean_rejects import Rejection, first_reasons, quarantine
+from millrace.data.clean_rejects import first_reasons, quarantine
 from millrace.data.convert import convert, typed_schema
 from millrace.data.hashing import hash_rows
 from millrace.data.split import RawBatch, Split
@@ -103,25 +110,27 @@ class Cleaner:
 
     def __call__(self, raw: RawBatch, split: Split) -> list[Cleaned]:
         """The clean and the quarantined rows of a raw batch, one entry for each data interval in it, by name."""
-        found = Found(raw, self._broken_expectations(raw))
+        found = Found(raw)
         for column in self.columns:
             column.read(found)
         for column in self.columns:
             if column.kept:
                 column.fill(found)
+        self._expect(found)
         intervals, unreadable = self._intervals(found, split)
         first = first_reasons(found.rejections, found.rows)
         rejected = quarantine(raw, split.path, found.rejections, first, intervals, unreadable)
         names = sorted({*pc.unique(intervals).to_pylist(), *pc.unique(rejected[DATA_INTERVAL]).to_pylist()})
         return [self._part(found, split, name, first < 0, intervals, rejected) for name in names]
 
-    def _broken_expectations(self, raw: RawBatch) -> list[Rejection]:
-        if not self.expectations:
-            return []
-        from millrace.data.check import violations
-
-        masks = violations(self.expectations, convert(raw.batch, self.pipeline))
-        return [Rejection(None, rule, rule, as_mask(mask)) for rule, mask in masks.items()]
+    def _expect(self, found: Found) -> None:
+        """Rejects the rows that don't meet an expectation with severity `quarantine`, before any cleaning."""
+        if self.expectations:
+            typed = convert(found.raw.batch, self.pipeline).batch
+            for expectation in self.expectations:
+                for name, mask in violations(typed, [expectation]).items():
+                    column = expectation.arguments.get("column")
+                    found.reject(column if isinstance(column, str) else None, name, name, mask)
 
     def _intervals(self, found: Found, split: Split) -> tuple[pa.Array, str]:
         """The interval of every row, and that of unreadable rows; rejects rows whose time names none."""

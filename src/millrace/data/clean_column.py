@@ -27,10 +27,10 @@ from millrace.spec import Pipeline
 class Found:
     """What is known of a raw batch so far: its typed columns, the rows to reject, and the cells that rules changed."""
 
-    def __init__(self, raw: RawBatch, rejections: list[Rejection]) -> None:
+    def __init__(self, raw: RawBatch) -> None:
         self.raw = raw
         self.rows = raw.batch.num_rows
-        self.rejections = rejections
+        self.rejections: list[Rejection] = []
         self.typed: dict[str, pa.Array] = {}
         self.groups: dict[str, pa.Array] = {}
         self._changed: list[tuple[str, str, Mask]] = []
