@@ -267,17 +267,19 @@ class CheckState:
             figures.update(keys if condition is None else keys.filter(domain))
 
     def _evidence(self, place: int, expectation: Expectation, runs: Mapping[str, Sequence[Run]]) -> Evidence:
+        domain = EXPECTATIONS[expectation.expect].domain
         lists = sorted(self.column_lists) or [self._names]
         columns = [list(names) for names in lists]
         if place in self._row_states:
             kind = self._row_states[place].sample.schema.field(0).type
-            return Evidence(kind, columns, row_state=self._row_states[place])
+            return Evidence(kind, domain, columns, row_state=self._row_states[place])
         key = _key(expectation)
         figures = self._figures[key]
         names = columns_of(expectation)
         kinds = {name: self.schema.field(name).type for name in names}
         return Evidence(
             figures.kind,
+            domain,
             columns,
             rows=figures.rows,
             valid=figures.valid,
@@ -313,9 +315,9 @@ def to_pandas(table: pa.Table, *, numbers: bool = False) -> Any:
     """The pandas frame on which Great Expectations, in memory, gives Millrace's verdict on these typed rows.
 
     Integers are pandas' Int8 … Int64 and booleans its boolean, whether or not any is missing; floats are float64,
-    text is object, times are datetime64[ns]. Expectations on pairs and several columns take `numbers`: integers and
-    booleans with missing values as float64 and object, as pandas reads them by default, because Great Expectations
-    can't compare pandas' own missing values.
+    text is object, times are datetime64[ns]. Expectations on pairs and several columns and on z-scores take `numbers`:
+    integers and booleans with missing values as float64 and object, as pandas reads them by default, because Great
+    Expectations raises there on pandas' own missing values.
     """
     import pandas as pd
 
@@ -336,8 +338,8 @@ def to_pandas(table: pa.Table, *, numbers: bool = False) -> Any:
 
 def prepare_table(table: pa.Table) -> pa.Table:
     """`prepare` for a whole table."""
-    batches = table.combine_chunks().to_batches()
-    return pa.Table.from_batches([prepare(batch) for batch in batches]) if batches else table
+    batches = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    return pa.Table.from_batches([prepare(batch) for batch in batches])
 
 
 def _key(expectation: Expectation) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data.check_masks import Judged
+from millrace.data.expectations import Domain
 
 SAMPLE = 20  # values; Great Expectations' own default
 
@@ -56,12 +57,12 @@ class RowState:
         ordered = summed.sort_by([(name, "ascending") for name in names])
         self.sample = ordered.slice(0, SAMPLE).combine_chunks()
 
-    def values(self) -> list[tuple[Any, int]]:
+    def values(self, domain: Domain) -> list[tuple[Any, int]]:
         """The sample: a value (a list for a pair, a dict for several columns) and its count."""
         counts = self.sample["count"].to_pylist()
-        rows = self.sample.drop_columns("count").to_pylist()
-        size = self.sample.num_columns - 1
-        return [
-            (row if size > 2 else list(row.values()) if size == 2 else next(iter(row.values())), count)
-            for row, count in zip(rows, counts, strict=True)
-        ]
+        rows: list[Any] = self.sample.drop_columns("count").to_pylist()
+        if domain == "column":
+            rows = [next(iter(row.values())) for row in rows]
+        elif domain == "pair":
+            rows = [list(row.values()) for row in rows]
+        return list(zip(rows, counts, strict=True))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from millrace.data.check_counts import Counted
 from millrace.data.check_moments import Moments
 from millrace.data.check_rows import SAMPLE, RowState
-from millrace.data.expectations import moment
+from millrace.data.expectations import Domain, moment
 from millrace.errors import CheckFailed
 from millrace.spec import Severity
 
@@ -119,6 +119,7 @@ class Evidence:
     """What is known of an expectation's columns once all states are merged."""
 
     kind: pa.DataType
+    domain: Domain
     columns: list[list[str]] = field(default_factory=list)
     rows: int = 0
     valid: int = 0
@@ -162,7 +163,9 @@ def row_result(evidence: Evidence, arguments: Arguments, *, missing: bool = True
     """Of expectations judged row by row."""
     state = evidence.row_state
     assert state is not None
-    return _rows(arguments, (state.elements, state.considered, state.unexpected), state.values(), missing=missing)
+    return _rows(
+        arguments, (state.elements, state.considered, state.unexpected), state.values(evidence.domain), missing=missing
+    )
 
 
 def _rows(

@@ -261,17 +261,17 @@ def _column_mistakes(expectation: Expectation, kind: Kind, columns: Sequence[str
     if kind.domain == "multicolumn" and "unique" not in expectation.expect and len({_group(t) for t in types}) > 1:
         mistakes.append(f"expected columns of like types, found {', '.join(types)}")
     if kind.domain == "column" and types:
-        mistakes += _value_mistakes(given, types[0])
+        mistakes += _value_mistakes(given, types[0], kind)
     if parsed is not None and parsed.value is not None and parsed.column in columns:
         mistakes += [_at("row_condition", words) for words in _misfits([parsed.value], columns[parsed.column].type)]
     return mistakes
 
 
-def _value_mistakes(given: Mapping[str, Any], type_: str) -> list[str]:
+def _value_mistakes(given: Mapping[str, Any], type_: str, kind: Kind) -> list[str]:
     mistakes: list[str] = []
     if isinstance(given.get("value_set"), list):
         mistakes += [_at("value_set", words) for words in _misfits(given["value_set"], type_)]
-    if type_ in TIME:
+    if kind.types == NUMBER | TIME and type_ in kind.types:
         limits = [given[name] for name in _BOTH if given.get(name) is not None]
         mistakes += [_at("limits", words) for words in _misfits(limits, type_)]
     if type_ in INTEGER | {"bool"} and isinstance(given.get("type_list"), list):
