@@ -65,9 +65,9 @@ def table_filesystem(uri: str, storage_options: dict[str, str] | None = None) ->
     if not scheme or scheme.group(1).lower() == "file":
         system, path, _ = filesystem(uri)
         return system, f"{path.rstrip('/')}/"
-    from deltalake.fs import DeltaStorageHandler
+    from millrace.storage.object_store import StoreHandler
 
-    return pafs.PyFileSystem(DeltaStorageHandler(uri, storage_options)), ""
+    return pafs.PyFileSystem(StoreHandler(uri, storage_options)), ""
 
 
 def list_files(uris: str | Sequence[str]) -> list[SourceFile]:
@@ -155,8 +155,6 @@ def _files_of(system: pafs.FileSystem, info: pafs.FileInfo) -> Iterator[pafs.Fil
 def _below(system: pafs.FileSystem, folder: str) -> Iterator[pafs.FileInfo]:
     """All files below a folder."""
     for info in _visible(system.get_file_info(pafs.FileSelector(folder))):
-        if info.type == pafs.FileType.NotFound:
-            raise InputError("a link leads nowhere", found=repr(info.path))
         yield from _files_of(system, info)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import xxhash
 from deltalake import DeltaTable
 
 from millrace.errors import CorruptData, WorkError
 from millrace.storage.parts import Part
+from millrace.storage.refusals import plain
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads  # imports pandas: below, only where rows are read
 
 BLOCK = 4 * 1024 * 1024
 
@@ -47,6 +50,8 @@ def dataset(
     handle: DeltaTable, system: pafs.FileSystem, root: str, intervals: Collection[str] | None
 ) -> pads.FileSystemDataset:
     """The files of a version as a dataset, in reading order, so that equal tables read as equal rows."""
+    import pyarrow.dataset as pads
+
     table = pafs.SubTreeFileSystem(root, system) if root else system
     whole = handle.to_pyarrow_dataset(filesystem=table)
     by_path = {fragment.path: fragment for fragment in whole.get_fragments()}
@@ -58,6 +63,8 @@ def scanner(
     source: pads.FileSystemDataset, columns: Sequence[str] | None, where: pc.Expression | None, batch_rows: int
 ) -> pads.Scanner:
     """A scan that checks the CRC of each page it reads."""
+    import pyarrow.dataset as pads
+
     options = pads.ParquetFragmentScanOptions(page_checksum_verification=True, pre_buffer=True)
     return source.scanner(
         columns=None if columns is None else list(columns),
@@ -80,11 +87,11 @@ class Reads:
         if isinstance(error, FileNotFoundError):
             raise CorruptData(
                 "a file of this version is gone",
-                found=f"{self.uri}: {error}",
+                found=f"{self.uri}: {plain(error)}",
                 hint="a vacuum removes what is past its retention: read a newer version",
             ) from error
         if isinstance(error, OSError | pa.ArrowInvalid):
-            raise CorruptData("a file of the table is damaged", found=f"{self.uri}: {error}") from error
+            raise CorruptData("a file of the table is damaged", found=f"{self.uri}: {plain(error)}") from error
 
 
 def check_bytes(system: pafs.FileSystem, path: str, checksum: str) -> None:

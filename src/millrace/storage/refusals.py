@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from millrace.errors import WorkError
 
@@ -13,9 +14,14 @@ FULL_WORDS = ("No space left on device", "File too large", "quota exceeded")
 FORBIDDEN_WORDS = ("Permission denied", "Operation not permitted", "Read-only file system", "AccessDenied")
 
 
+def plain(error: Exception) -> str:
+    """The text of an error on one line; delta-rs paints its errors."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+
+
 def write_refused(where: str, error: Exception) -> WorkError:
     """The WorkError for a failed write at `where`: a full disk, no permission, or what the storage said."""
-    text = str(error).strip()
+    text = plain(error)
     number = getattr(error, "errno", None)
     if number in FULL or any(words in text for words in FULL_WORDS):
         return WorkError("no room to write", found=f"a full disk or quota at {where}", hint="make room and run again")

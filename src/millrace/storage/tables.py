@@ -9,11 +9,10 @@ import random
 import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.transaction import CommitProperties, Transaction, create_table_with_add_actions
@@ -24,7 +23,10 @@ from millrace.storage.commits import Commit, CommitRecord, read_log, read_record
 from millrace.storage.files import table_filesystem
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
-from millrace.storage.refusals import write_refused
+from millrace.storage.refusals import plain, write_refused
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 ATTEMPTS = 100
 FOREVER = "interval 36500 days"
@@ -217,7 +219,7 @@ class Table:
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
-            raise CorruptData("the table's log can't be read", found=self.uri, hint=str(error)) from error
+            raise CorruptData("the table's log can't be read", found=self.uri, hint=plain(error)) from error
 
     def _open(self, version: int | None = None) -> DeltaTable:
         handle = self._handle()

@@ -1,0 +1,75 @@
+"""Vacuum: exactly what no kept version and no running attempt needs."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from millrace.errors import CorruptData
+from millrace.storage.tables import Commit, Table
+
+NONE = timedelta(0)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def table(tmp_path, schema, write):
+    """Versions 0, 1 and 2 hold 0, 1 and 2 in the same interval."""
+    table = Table(str(tmp_path / "t"))
+    for value in range(3):
+        part = write(table.uri, "2026-01-05", [value])
+        table.commit(Commit([part], schema, str(value), replace=["2026-01-05"]))
+    return table
+
+
+def paths(table, *versions):
+    return sorted(part.path for version in versions for part in table.parts(version))
+
+
+def test_versions_within_retention_stay(table):
+    assert table.vacuum(HOUR) == []
+    old = paths(table, 0, 1)
+    assert table.vacuum(NONE) == old
+    assert table.read()["x"].to_pylist() == [2]
+    with pytest.raises(CorruptData, match="a file of this version is gone.*vacuum"):
+        table.read(1)
+
+
+def test_the_version_that_was_newest_when_retention_began_stays(table, schema, write):
+    time.sleep(0.3)
+    table.commit(Commit([write(table.uri, "2026-01-05", [3])], schema, "3", replace=["2026-01-05"]))
+    assert table.vacuum(timedelta(seconds=0.25), dry_run=True) == paths(table, 0, 1)
+
+
+def test_versions_and_parts_in_use_stay(table, write):
+    waiting = write(table.uri, "2026-01-06", [9]).path
+    gone = table.vacuum(NONE, protect=[0, waiting], grace=NONE, dry_run=True)
+    assert gone == paths(table, 1)
+
+
+def test_orphans_stay_while_an_attempt_may_still_run(table, write):
+    orphan = write(table.uri, "2026-01-06", [9]).path
+    assert table.vacuum(HOUR) == []
+    os.utime(f"{table.uri}/{orphan}", (time.time() - 7200,) * 2)
+    assert table.vacuum(HOUR, grace=3 * HOUR) == []
+    assert table.vacuum(HOUR, grace=HOUR) == [orphan]
+    assert not Path(f"{table.uri}/{orphan}").exists()
+
+
+def test_hidden_files_and_the_log_are_not_touched(table):
+    Path(table.uri, "_notes").write_text("x")
+    before = sorted(Path(table.uri, "_delta_log").iterdir())
+    table.vacuum(NONE, grace=NONE)
+    assert Path(table.uri, "_notes").exists()
+    assert sorted(Path(table.uri, "_delta_log").iterdir()) == before
+    assert [record.transaction for record in table.history()] == ["2", "1", "0"]
+
+
+def test_a_part_that_was_removed_before_its_commit_is_noticed(table, schema, write):
+    part = write(table.uri, "2026-01-06", [9])
+    table.vacuum(NONE, grace=NONE)
+    with pytest.raises(CorruptData, match="found no file"):
+        table.commit(Commit([part], schema, "late"))
+    assert table.version() == 2
