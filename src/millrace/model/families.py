@@ -2,7 +2,7 @@
 
 =====================  =========================================================================================
 logistic_regression    L2, lbfgs; standardised numbers, one-hot codes
-sgd                    logistic loss, averaged; `partial_fit` over chunks (see `fitting.fit_sgd`)
+sgd                    logistic loss, constant step 0.01, averaged; `partial_fit` over chunks (see `fitting.fit_sgd`)
 naive_bayes            multinomial over one-hot quantile bins and codes, which is naive Bayes on categorical features:
                        each row has one 1 per feature; a missing or new value says nothing
 decision_tree          numbers as they are, codes in order of frequency
@@ -49,7 +49,7 @@ FAMILIES: dict[ModelName, Family] = {
     ),
     "sgd": Family(
         "linear",
-        {"loss": "log_loss", "average": True, "alpha": 1e-5},
+        {"loss": "log_loss", "average": True, "alpha": 1e-5, "learning_rate": "constant", "eta0": 0.01},
         {"alpha": {"low": 1e-7, "high": 1e-2, "log": True}},
         SGD_DEFAULTS,
     ),

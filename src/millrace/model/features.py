@@ -236,6 +236,7 @@ def build_shaper(plan: FeaturePlan, style: Literal["linear", "bins", "trees"], p
     impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     if style == "bins":
         impute.set_params(add_indicator=False)
+        # bins that share an edge are merged, which it warns of; see `fitting.EXPECTED_WARNINGS`
         bins = KBinsDiscretizer(10, encode="onehot", quantile_method="averaged_inverted_cdf", random_state=seed)
         number_steps = Steps([("impute", impute), ("bins", bins)])
     else:

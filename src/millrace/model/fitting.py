@@ -17,9 +17,11 @@ from millrace.model.families import FAMILIES, build_classifier
 from millrace.model.features import FeaturePlan, build_encoder, build_shaper
 from millrace.model.prepare import Prepared
 from millrace.model.resample import class_weights, correct, odds_factor, resample
+from millrace.model.threads import free_cores, limit_threads
 from millrace.spec import Train
 
 Array = np.ndarray[Any, Any]
+EXPECTED_WARNINGS = ("Bins whose width are too small",)  # few distinct numbers: fewer bins serve
 SGD_MODES = ("stochastic", "mini_batch", "online")
 
 
@@ -33,7 +35,8 @@ class Fitted:
 
     def probabilities(self, frame: Any) -> Array:
         """The probability of the positive label, per row of a frame."""
-        return correct(self.estimator.predict_proba(frame)[:, 1], self.odds)
+        with limit_threads(1):
+            return correct(self.estimator.predict_proba(frame)[:, 1], self.odds)
 
 
 def fit_rows(prepared: Prepared, train: Train, params: dict[str, Any], seed: int, rows: Array | None = None) -> Fitted:
@@ -71,7 +74,7 @@ def fit_rows(prepared: Prepared, train: Train, params: dict[str, Any], seed: int
                 _fit(classifier, shaped, y, weight)
         except (ValueError, TypeError) as error:
             raise RequestError(f"train: {train.model} can't be fitted", found=str(error).split("\n")[0]) from error
-    notes += sorted({f"{item.category.__name__}: {str(item.message).splitlines()[0]}" for item in caught})
+    notes += _warnings(caught)
     estimator = Steps([("encode", encoder), ("shape", shaper), ("classify", classifier)])
     return Fitted(estimator, odds_factor(prior, fitted_prior), notes)
 
@@ -98,12 +101,18 @@ def fit_sgd(classifier: Any, shaped: Any, y: Array, weight: Array, settings: dic
     return classifier
 
 
+def _warnings(caught: list[warnings.WarningMessage]) -> list[str]:
+    texts = {f"{item.category.__name__}: {str(item.message).splitlines()[0]}" for item in caught}
+    return sorted(text for text in texts if not any(expected in text for expected in EXPECTED_WARNINGS))
+
+
 def _fit(classifier: Any, shaped: Any, y: Array, weight: Array) -> None:
     """Use the cores while fitting only: a stored model predicts on one, since tasks run side by side."""
     parallel = type(classifier).__name__ == "RandomForestClassifier"
     if parallel:
         classifier.set_params(n_jobs=-1)
-    classifier.fit(shaped, y, sample_weight=weight)
+    with limit_threads(free_cores()):
+        classifier.fit(shaped, y, sample_weight=weight)
     if parallel:
         classifier.set_params(n_jobs=None)
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from millrace.errors import CorruptData, InputError, UnsafeModel
 from millrace.model.features import FeaturePlan
 from millrace.model.resample import correct
+from millrace.model.threads import limit_threads
 from millrace.spec import ModelName
 
 JSON = "model.json"
@@ -70,8 +71,12 @@ class LoadedModel:
 
     def probabilities(self, frame: Any) -> Array:
         """The probability of the positive label, per row of a frame made by the plan."""
-        raw = np.asarray(self.estimator.predict_proba(frame)[:, 1], dtype=np.float64)
-        return correct(raw, self.info.odds)
+        if self.info.family == "hist_gradient_boosting":
+            with limit_threads(1):
+                raw = self.estimator.predict_proba(frame)
+        else:
+            raw = self.estimator.predict_proba(frame)
+        return correct(np.asarray(raw[:, 1], dtype=np.float64), self.info.odds)
 
 
 def write_model(folder: Path, estimator: Any, info: ModelInfo) -> ModelInfo:
