@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import datasketches as ds
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,7 +84,7 @@ class _Median:
         self.sketch = sketch or ds.kll_doubles_sketch(KLL_K)
 
     def update(self, values: pl.Series) -> None:
-        self.sketch.update(values.cast(pl.Float64).to_numpy())
+        self.sketch.update(np.array(values.cast(pl.Float64).to_numpy()))  # a copy: the sketch wants a writable array
 
     def merge(self, other: _Median) -> None:
         self.sketch.merge(other.sketch)
@@ -96,7 +97,7 @@ class _Median:
         return cls(ds.kll_doubles_sketch.deserialize(base64.b64decode(data)))
 
     def result(self) -> str | None:
-        return None if self.sketch.is_empty() else repr(self.sketch.get_quantile(0.5))
+        return None if self.sketch.is_empty() else repr(self.sketch.get_quantile(0.5, True))
 
 
 class _MostFrequent:
