@@ -8,7 +8,8 @@ committed to the pipeline's tables. A map-only job:
 
     input    a manifest, one split a line: {"path": "data/taxi/2018-01.csv.gz", "start": 0, "length": 183002, …}
     params   "plan": the CleanPlan (learned limits and fill values; nothing learned where absent);
-             "tables": {"clean": URI, "quarantine": URI} (below `out` where absent)
+             "tables": {"clean": URI, "quarantine": URI} (below `out` where absent);
+             "intervals": the intervals whose rows are wanted, with those of no interval (all where absent)
     output   interval → {"parts": {"clean": Part, "quarantine": Part}, "ledger": Ledger, "changes": {column: {rule: n}}}
              one for each split and interval; a table without rows has no part
 
@@ -32,6 +33,7 @@ from millrace.data.clean import Cleaned, Cleaner, Counts, clean_schema
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.clean_rejects import QUARANTINE
 from millrace.data.raw import Split
+from millrace.intervals import UNKNOWN
 from millrace.mapreduce.job import ColumnJob
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import PartWriter
@@ -53,11 +55,18 @@ class Clean(ColumnJob):
             outputs: dict[str, _Output] = {}
             for raw in self.read(split):
                 for cleaned in self.cleaner(raw, split):
+                    if not self.wanted(cleaned.interval):
+                        continue
                     if cleaned.interval not in outputs:
                         outputs[cleaned.interval] = _Output(self, split, cleaned.interval, files)
                     outputs[cleaned.interval].write(cleaned)
             for interval, output in sorted(outputs.items()):
                 yield interval, output.close()
+
+    def wanted(self, interval: str) -> bool:
+        """Whether the job was asked for the rows of an interval."""
+        asked = self.plan.params.get("intervals")
+        return asked is None or interval == UNKNOWN or interval in asked
 
     def open_part(self, table: str, split: Split, interval: str) -> PartWriter:
         """A new part of one of the two tables; parts of an interval sort by file name and record number."""
