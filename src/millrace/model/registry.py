@@ -39,6 +39,7 @@ class RunInfo(BaseModel):
     stage: str = "train"
     interval: str
     versions: dict[str, int]  # input tables → versions
+    settings: str = ""  # a digest of what else shapes the model
     settings: str = ""  # a digest of the settings that shape the model
 
     @property
