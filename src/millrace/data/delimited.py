@@ -50,12 +50,13 @@ def read_delimited(
     dialect = dialect_of(pipeline)
     names = list(pipeline.columns)
     if pipeline.source.header and split.start > 0:
-        names = _names(pipeline, split.path, header_fields(split.path, file, pipeline) or [])
+        header, _, _ = split_header(text_chunks(split.path, file, encoding), dialect)
+        names = match_header(pipeline, split.path, header or b"")
     chunks = text_chunks(split.path, file, encoding, split.start, split.length)
     if pipeline.source.header and split.start == 0:
-        header, chunks = split_header(chunks, dialect)
+        header, _, chunks = split_header(chunks, dialect)
         if header is not None:
-            names = _names(pipeline, split.path, _fields(header, dialect, encoding))
+            names = match_header(pipeline, split.path, header)
     parser = _Parser(pipeline, names, wanted, dialect)
     row = split.first_row
     for block in record_blocks(chunks, dialect):
@@ -65,18 +66,10 @@ def read_delimited(
             yield found
 
 
-def header_fields(path: str, file: Any, pipeline: Pipeline) -> list[str] | None:
-    """The names in a file's header, None where the file is empty."""
-    dialect = dialect_of(pipeline)
-    encoding = encoding_name(pipeline.source.encoding)
-    header, _ = split_header(text_chunks(path, file, encoding), dialect)
-    return None if header is None else _fields(header, dialect, encoding)
+def split_header(chunks: Iterator[bytes], dialect: Dialect) -> tuple[bytes | None, int, Iterator[bytes]]:
+    """The first record that isn't a blank line, the offset behind it, and the chunks from there on.
 
-
-def split_header(chunks: Iterator[bytes], dialect: Dialect) -> tuple[bytes | None, Iterator[bytes]]:
-    """The first record that isn't a blank line, and the chunks behind it.
-
-    None where no record is whole before the stream ends or breaks; in that case the chunks are what is left of it.
+    None and 0 where no record is whole before the stream ends or breaks; the chunks then are what is left of it.
     """
     data = b""
     last: bytes | DamagedStream | None = b""
@@ -88,8 +81,8 @@ def split_header(chunks: Iterator[bytes], dialect: Dialect) -> tuple[bytes | Non
         data += last if isinstance(last, bytes) else b""
         bounds = first_record(data, dialect, final=last is None)
         if bounds is not None:
-            return data[bounds[0] : bounds[1]], _chain(data[bounds[1] :], chunks, last)
-    return None, _chain(data, chunks, last)
+            return data[bounds[0] : bounds[1]], bounds[1], _chain(data[bounds[1] :], chunks, last)
+    return None, 0, _chain(data, chunks, last)
 
 
 def _chain(first: bytes, rest: Iterator[bytes], last: bytes | DamagedStream | None) -> Iterator[bytes]:
@@ -109,17 +102,18 @@ def first_record(data: bytes, dialect: Dialect, *, final: bool) -> tuple[int, in
     return (int(starts[0]), int(ends[0])) if len(starts) else None
 
 
+def match_header(pipeline: Pipeline, path: str, header: bytes) -> list[str]:
+    """The pipeline's names of a file's columns, in the file's order. Raises InputError where they don't match."""
+    fields = _fields(header, dialect_of(pipeline), encoding_name(pipeline.source.encoding))
+    return match_columns(path, {raw_name(pipeline, name): name for name in pipeline.columns}, fields)
+
+
 def _fields(header: bytes, dialect: Dialect, encoding: str) -> list[str]:
     """The cells of a header line."""
     text = header.decode("utf-8" if encoding.startswith(("utf-16", "utf-32")) else encoding, "replace").rstrip("\r\n")
     if dialect.quote is None:
         return text.split(chr(dialect.delimiter))
     return next(csv.reader([text], delimiter=chr(dialect.delimiter), quotechar=chr(dialect.quote)))
-
-
-def _names(pipeline: Pipeline, path: str, fields: Sequence[str]) -> list[str]:
-    """The pipeline's names of a file's columns, in the file's order. Raises InputError where they don't match."""
-    return match_columns(path, {raw_name(pipeline, name): name for name in pipeline.columns}, fields)
 
 
 def match_columns(path: str, expected: dict[str, str], fields: Sequence[str]) -> list[str]:

@@ -55,11 +55,18 @@ class Flaw:
 @dataclass(frozen=True)
 class Block:
     """Whole records: `data` begins and ends at record boundaries; `toggles` are the quotes that open and close fields;
-    `flaws` are the records that must not be parsed."""
+    `flaws` are the records that must not be parsed; `length` is the number of bytes that the block stands for, where
+    that isn't its data's."""
 
     data: bytes
     toggles: Positions = field(default_factory=lambda: NONE)
     flaws: tuple[Flaw, ...] = ()
+    length: int | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of the stream that this block stands for."""
+        return len(self.data) if self.length is None else self.length
 
     def bounds(self) -> tuple[Positions, Positions]:
         """Start and end of every record, its line end included; lines without a character are left out.
@@ -105,21 +112,21 @@ def record_blocks(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Block]:
 
 def _skip_line(head: bytes, source: Iterator[bytes]) -> Generator[Block, None, bytes]:
     """Passes over a line that is too long to hold; returns the bytes behind it."""
-    kept = head[:1024]
-    last = head
+    kept, last, length = head[:1024], head, len(head)
+    reason, detail, behind = "too_long", "", b""
     try:
         for chunk in source:
             piece = last[-1:] + chunk  # a CR at the end may belong to this chunk's LF
             ends = line_ends(piece, final=False)
             if len(ends):
-                yield Block(kept, NONE, (Flaw(0, len(kept), "too_long"),))
-                return piece[ends[0] :]
-            last = chunk or last
+                length += int(ends[0]) - 1
+                behind = piece[ends[0] :]
+                break
+            last, length = chunk or last, length + len(chunk)
     except DamagedStream as damage:
-        yield Block(kept, NONE, (Flaw(0, len(kept), damage.reason, damage.detail),))
-        return b""
-    yield Block(kept, NONE, (Flaw(0, len(kept), "too_long"),))
-    return b""
+        reason, detail = damage.reason, damage.detail
+    yield Block(kept, NONE, (Flaw(0, len(kept), reason, detail),), length)
+    return behind
 
 
 def scan(data: bytes, dialect: Dialect, *, final: bool) -> tuple[Block, int]:

@@ -55,7 +55,10 @@ def is_whole(path: str, file: Any, encoding: str) -> bool:
 
 
 def text_chunks(path: str, file: Any, encoding: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-    """The bytes of a text file from a record boundary on; UTF-16 and UTF-32 as UTF-8, others as they are."""
+    """The bytes of a text file from a record boundary on, without a byte order mark; UTF-16 and UTF-32 as UTF-8.
+
+    Raises InputError where the file is no text; DamagedStream as `bytestream` does.
+    """
     file.seek(0)
     codec = codec_of(path, file.read(8))
     chunks = decompressed_chunks(file, codec) if codec is not None else plain_chunks(file, start, length)

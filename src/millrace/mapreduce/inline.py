@@ -14,7 +14,7 @@ from mrjob.inline import InlineMRJobRunner
 from millrace.mapreduce.manifest import ManifestRunner
 
 
-class InlineRunner(ManifestRunner, InlineMRJobRunner):  # type: ignore[misc]
+class InlineRunner(ManifestRunner, InlineMRJobRunner):
     """mrjob's inline runner, for `ColumnJob`s."""
 
     def _invoke_task_func(self, task_type: str, step_num: int, task_num: int) -> Callable[..., None]:

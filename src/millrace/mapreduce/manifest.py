@@ -36,7 +36,7 @@ def balance(weights: Sequence[int], tasks: int) -> list[list[int]]:
     return sorted(sorted(group) for group in groups if group)
 
 
-class ManifestRunner(SimMRJobRunner):  # type: ignore[misc]
+class ManifestRunner(SimMRJobRunner):
     """What the inline and the local runner share: the cut of the manifest, progress, and the output's lines."""
 
     map_tasks: int | None = None

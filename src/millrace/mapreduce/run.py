@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,13 @@ def _run(job: ColumnJob, tasks: int | None, progress: Progress | None) -> list[t
         raise SplitFailed(f"{type(job).__name__} failed", found=summary(error)) from error
 
 
-class _quiet:
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """mrjob's own chatter (temp folders, missing configuration files) is not for the user of a stage."""
-
-    def __enter__(self) -> None:
-        self.log = logging.getLogger("mrjob")
-        self.level = self.log.level
-        self.log.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        self.log.setLevel(self.level)
+    log = logging.getLogger("mrjob")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

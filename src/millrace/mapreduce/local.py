@@ -1,0 +1,72 @@
+"""`-r local`: tasks side by side, as processes forked from a warm server instead of one interpreter each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mrjob.local import LocalMRJobRunner
+from mrjob.sim import _sort_lines_in_memory
+
+from millrace.data.raw import Split
+from millrace.errors import RequestError
+from millrace.mapreduce.manifest import ManifestRunner
+from millrace.mapreduce.tasks import Task, job_reference, task_server
+
+SORT_IN_MEMORY = 64 << 20  # bytes
+
+
+class LocalRunner(ManifestRunner, LocalMRJobRunner):
+    """mrjob's local runner, for `ColumnJob`s: same folders, sort and counters, other processes."""
+
+    def __init__(self, mrjob_cls: type[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._job = job_reference(mrjob_cls)
+        if self._opts["setup"] or self._opts["py_files"]:
+            raise RequestError("the runner 'local' takes no --setup and no --py-files", hint="install them beforehand")
+
+    def _bootstrap_mrjob(self) -> bool:
+        return False
+
+    def _run_task_func(self, task_type: str, step_num: int, task_num: int, map_split: object = None) -> Task:
+        source = self._task_input_path(task_type, step_num, task_num)
+        first = task_type == "mapper" and step_num == 0
+        return Task(
+            kind="map" if task_type == "mapper" else "reduce",
+            number=task_num,
+            args=self._args_for_task(step_num, task_type),
+            input=source,
+            output=self._task_output_path(task_type, step_num, task_num),
+            messages=self._task_stderr_path(task_type, step_num, task_num),
+            folder=self._setup_working_dir(task_type, step_num, task_num),
+            env=dict(os.environ) | self._cmdenv(),
+            splits=[str(Split.from_json(line)) for line in Path(source).read_text("utf-8").splitlines()]
+            if first
+            else [],
+        )
+
+    def _run_mapper_and_combiner_func(self, step_num: int, task_num: int, map_split: object) -> Task:
+        return self._run_task_func("mapper", step_num, task_num, map_split)
+
+    def _run_multiple(self, tasks: Iterable[Task], num_processes: int | None = None) -> None:
+        with task_server() as server:
+            server.load(self._job)
+            at_once = min(self.map_tasks or self._num_cores(), self._num_cores())
+            server.run(self._job, list(tasks), at_once, self._split_done)
+
+    def _sort_input_func(self) -> Callable[..., None]:
+        """References and states are few: they are sorted here, without starting a program; very many by `sort`."""
+        return partial(_sort_lines, partial(_sort_lines_in_memory, sort_values=True), super()._sort_input_func())
+
+    def _log_cause_of_error(self, ex: Exception) -> None:
+        """The error itself says where it happened."""
+
+
+def _sort_lines(
+    few: Callable[..., None], many: Callable[..., None], input_paths: Sequence[str], output_path: str
+) -> None:
+    size = sum(Path(path).stat().st_size for path in input_paths)
+    (few if size < SORT_IN_MEMORY else many)(input_paths, output_path)

@@ -1,0 +1,41 @@
+"""Splits of a table's own parts: rows of committed files flow in, batches with their data interval flow out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from millrace.data.raw import Split
+from millrace.errors import CorruptData
+from millrace.storage.files import table_filesystem
+
+INTERVAL = "data_interval"
+
+
+def read_part(
+    split: Split,
+    columns: Sequence[str] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    batch_rows: int = 131_072,
+) -> Iterator[pa.RecordBatch]:
+    """The rows of one part of a table, in the file's order; `split.path` is the table's URI and the part's path.
+
+    `columns` are read (all by default); the column `data_interval`, which the file doesn't hold, is added from the
+    split. Raises CorruptData where the file is gone or damaged.
+    """
+    folder, _, name = split.path.rpartition("/")
+    system, prefix = table_filesystem(folder, dict(storage_options or {}))
+    try:
+        with pq.ParquetFile(system.open_input_file(prefix + name), page_checksum_verification=True) as file:
+            wanted = None if columns is None else [column for column in columns if column != INTERVAL]
+            groups = list(split.row_groups) if split.row_groups is not None else list(range(file.num_row_groups))
+            for batch in file.iter_batches(batch_rows, groups, wanted, use_threads=False):
+                if columns is None or INTERVAL in columns:
+                    interval = pa.repeat(pa.scalar(split.interval, pa.string()), batch.num_rows)
+                    batch = batch.append_column(INTERVAL, interval)
+                yield batch if columns is None else batch.select(list(columns))
+    except (OSError, pa.ArrowInvalid) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise CorruptData("a file of a table can't be read", found=f"{split.path}: {reason}") from error

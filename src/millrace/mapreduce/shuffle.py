@@ -1,0 +1,148 @@
+"""Shuffle by reference: rows with their partition flow into one Arrow IPC file per map task; the engine moves only the
+`Ref`s (where a partition's rows lie in it), and a reducer reads them back, one read each."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import xxhash
+from numpy.typing import NDArray
+
+from millrace.errors import CorruptData
+from millrace.storage.files import open_input
+
+BUFFER = 64 << 20
+"""Bytes that a writer holds before it writes a run of every partition."""
+
+_OPTIONS = pyarrow.ipc.IpcWriteOptions(compression="lz4")
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Where one run of a partition's rows lies: `length` bytes from `offset` on, an Arrow IPC stream of `rows` rows
+    whose xxh64 is `checksum`."""
+
+    path: str
+    partition: int
+    offset: int
+    length: int
+    rows: int
+    checksum: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As a value that a map task can emit."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any] | str) -> Ref:
+        """The reference that `to_json` gave."""
+        return cls(**(json.loads(value) if isinstance(value, str) else value))
+
+
+class ShuffleWriter:
+    """Writes the rows of one map task, grouped by partition, to a file of a name that no other attempt has.
+
+    Memory is bounded by `buffer` bytes and one batch: when so much is held, each partition's rows are written as a run,
+    so a partition of a large task has several refs. Inside a partition the order of the rows is kept.
+    """
+
+    def __init__(self, folder: str, *, buffer: int = BUFFER) -> None:
+        self.path = str(Path(folder) / f"{uuid.uuid4().hex}.arrows")
+        self.buffer = buffer
+        self.held: list[tuple[NDArray[np.int64], pa.RecordBatch]] = []
+        self.held_bytes = 0
+        self.refs: list[Ref] = []
+        self.file: Any = None
+
+    def write(self, partition_ids: NDArray[Any], batch: pa.RecordBatch) -> None:
+        """Takes rows and the partition (≥ 0) of each. All batches have one schema."""
+        if len(partition_ids) != batch.num_rows:
+            raise ValueError(f"{len(partition_ids)} partitions for {batch.num_rows} rows")
+        if not batch.num_rows:
+            return
+        self.held.append((np.asarray(partition_ids, np.int64), batch))
+        self.held_bytes += batch.nbytes + 8 * batch.num_rows
+        if self.held_bytes >= self.buffer:
+            self._flush()
+
+    def close(self) -> list[Ref]:
+        """Writes what is held; returns the refs in the order of the file. Without rows there is no file."""
+        self._flush()
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+        return self.refs
+
+    def discard(self) -> None:
+        """Removes the file, after a failure."""
+        self.held, self.held_bytes = [], 0
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+        Path(self.path).unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        if not self.held:
+            return
+        ids = np.concatenate([ids for ids, _ in self.held])
+        table = pa.Table.from_batches([batch for _, batch in self.held])
+        self.held, self.held_bytes = [], 0
+        order = np.argsort(ids, kind="stable")
+        ids = ids[order]
+        first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
+        sorted_rows = table.combine_chunks().take(_indices(order))
+        for start, end in zip(first.tolist(), [*first[1:].tolist(), len(ids)], strict=True):
+            self._append(int(ids[start]), sorted_rows.slice(start, end - start))
+
+    def _append(self, partition: int, rows: pa.Table) -> None:
+        if self.file is None:
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            self.file = Path(self.path).open("wb")  # noqa: SIM115 - closed by close or discard
+        sink = pa.BufferOutputStream()
+        with pyarrow.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as stream:
+            stream.write_table(rows)
+        data = sink.getvalue()
+        offset = self.file.tell()
+        self.file.write(data)
+        self.refs.append(Ref(self.path, partition, offset, data.size, rows.num_rows, xxhash.xxh64_hexdigest(data)))
+
+
+def read_refs(refs: Iterable[Ref]) -> Iterator[pa.RecordBatch]:
+    """The rows of refs, in the order of the refs, with one read for each.
+
+    Raises CorruptData where the bytes aren't those that were written.
+    """
+    path, file = None, None
+    try:
+        for ref in refs:
+            if ref.path != path:
+                if file is not None:
+                    file.close()
+                path, file = ref.path, open_input(ref.path)
+            yield from _read(ref, file)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _read(ref: Ref, file: Any) -> Iterator[pa.RecordBatch]:
+    data = file.read_at(ref.length, ref.offset)
+    found = xxhash.xxh64_hexdigest(data)
+    if found != ref.checksum:
+        where = f"{ref.path}, bytes {ref.offset}-{ref.offset + ref.length}"
+        hint = "the disk may be failing, or the file was changed: run the job again"
+        raise CorruptData(f"shuffled rows changed on disk: {where}", expected=ref.checksum, found=found, hint=hint)
+    with pyarrow.ipc.open_stream(pa.py_buffer(data)) as stream:
+        yield from stream
+
+
+def _indices(order: NDArray[np.int64]) -> pa.Int64Array:
+    return pa.Int64Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order.tobytes())])
