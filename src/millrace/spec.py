@@ -139,9 +139,13 @@ class Outliers(Model):
 
 
 class Spelling(Model):
-    """Inconsistent spellings become the nearest of `values` within `distance` edits (ignoring case and spaces)."""
+    """Inconsistent spellings become the one nearest of `values` within `distance` edits (ignoring case and spaces).
 
-    values: list[str]
+    Without `values`, they are learned: whatever is written `at_least` so often in the raw data is right.
+    """
+
+    values: list[str] | None = None
+    at_least: int = Field(10, ge=2)
     distance: int = Field(1, ge=0, le=5)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
 from datetime import date, datetime
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -21,10 +20,10 @@ from millrace.data.clean_plan import (
     median_absolute_deviation,
     needs_statistics,
     plan_clean,
-    rank,
 )
 from millrace.data.convert import convert
 from millrace.data.raw import BadRow, RawBatch, Split
+from millrace.data.stats import Stats
 from millrace.errors import InputError, RequestError
 from millrace.spec import Pipeline
 
@@ -59,28 +58,16 @@ def outcome(cleaned: Cleaned) -> tuple[list[Any], dict[str, int], dict[str, int]
     return cleaned.batch["a"].to_pylist(), cleaned.counts.changes.get("a", {}), cleaned.counts.quarantined
 
 
-@dataclass
-class Exact:
-    """Statistics of a list of numbers or words, without a sketch's error."""
-
-    values: list[Any]
-
-    @property
-    def mean(self) -> float | None:
-        return sum(self.values) / len(self.values) if self.values else None
-
-    def quantile(self, q: float) -> float | None:
-        ordered = sorted(self.values)
-        return ordered[min(len(ordered) - 1, max(0, int(-(-q * len(ordered) // 1)) - 1))] if ordered else None
-
-    def top(self, k: int) -> list[tuple[str, int]]:
-        counts = pd.Series(self.values).value_counts()
-        return [(str(value), int(count)) for value, count in counts.head(k).items()]
+def stats_of(**columns: list[Any]) -> Stats:
+    batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
+    return Stats.empty(batch.schema).update(batch)
 
 
-@dataclass
-class FakeStats:
-    columns: dict[str, Exact]
+def learn(pipeline: Pipeline, batch: RawBatch) -> CleanPlan:
+    """The plan from one scan of the raw rows, as the check job makes it."""
+    typed, fills = convert(batch.batch, pipeline), GroupFills(pipeline)
+    fills.update(typed)
+    return plan_clean(pipeline, Stats.empty(typed.batch.schema).update(typed.batch), fills)
 
 
 # Each rule
@@ -181,49 +168,62 @@ def test_a_rule_that_does_not_fit_its_column_is_refused() -> None:
 
 
 def test_fences_from_quantiles_within_the_range_and_from_the_mad() -> None:
-    numbers = [float(n) for n in range(1, 1001)] + [1e9] * 100
-    stats = FakeStats({"a": Exact(numbers)})
+    stats = stats_of(a=[float(n) for n in range(1, 1001)] + [1e9] * 100)
     quantile = {"range": [0, 5000], "outliers": {"method": "quantile", "lower": 0.1, "upper": 0.9}}
     plan = plan_clean(make({"a": "float64"}, {"a": quantile}), stats).column("a")
-    assert (plan.low, plan.high) == (pytest.approx(100, abs=1.5), pytest.approx(900, abs=1.5)), (
-        "1e9 is outside the range"
-    )
+    assert (plan.low, plan.high) == (100, 900), "1e9 is outside the range"
     mad = {"outliers": {"method": "mad", "width": 3}}
-    plan = plan_clean(make({"a": "float64"}, {"a": mad}), FakeStats({"a": Exact([1.0, 2, 3, 4, 100])})).column("a")
-    assert plan.low == pytest.approx(3 - 3 * 1.4826 * 1)
-    assert plan.high == pytest.approx(3 + 3 * 1.4826 * 1)
-    cells = clean_one("float64", ["-9", "3", "100"], mad, plan)
-    assert outcome(cells) == ([None, 3, None], {"outliers": 2}, {})
+    plan = plan_clean(make({"a": "float64"}, {"a": mad}), stats_of(a=[1.0, 2, 3, 4, 100])).column("a")
+    assert (plan.low, plan.high) == (pytest.approx(3 - 3 * 1.4826), pytest.approx(3 + 3 * 1.4826)), "the MAD is 1"
+    assert outcome(clean_one("float64", ["-9", "3", "100"], mad, plan)) == ([None, 3, None], {"outliers": 2}, {})
 
 
-def test_rank_and_mad_of_known_numbers() -> None:
-    column = Exact([1.0, 1, 2, 2, 4, 6, 9])
-    assert [round(rank(column, x), 6) for x in (0, 1, 5, 9)] == [0, round(2 / 7, 6), round(5 / 7, 6), 1]
-    assert round(rank(column, 2, below=True), 6) == round(2 / 7, 6)
-    assert median_absolute_deviation(column) == pytest.approx(1.0)
-    assert median_absolute_deviation(Exact([5.0, 5, 5, 9])) == 0
+def test_a_mad_from_a_sketch_holds_half_of_the_rows() -> None:
+    numbers = [math.exp(n % 1000 / 100) + n / 1e6 for n in range(20_000)]
+    column = stats_of(a=numbers).columns["a"]
+    assert column.rank_error > 0, "more distinct values than are counted"
+    median, spread = column.quantile(0.5), median_absolute_deviation(column)
+    share = sum(abs(number - median) <= spread for number in numbers) / len(numbers)
+    assert share == pytest.approx(0.5, abs=2 * column.rank_error)
 
 
 def test_a_mad_of_zero_gives_no_fence_and_says_so() -> None:
-    plan = plan_clean(
-        make({"a": "int8"}, {"a": {"outliers": {"method": "mad"}}}), FakeStats({"a": Exact([0, 0, 0, 7])})
-    )
-    assert plan.column("a").model_dump(exclude_none=True, exclude_defaults=True) == {
-        "note": "no fence: no values, or more than half of them are equal"
+    plan = plan_clean(make({"a": "int8"}, {"a": {"outliers": {"method": "mad"}}}), stats_of(a=[0, 0, 0, 7]))
+    assert plan.column("a") == ColumnPlan(note="no fence: no values, or more than half of them are equal")
+
+
+def test_fill_values_are_learned_within_limits() -> None:
+    rules = {
+        "m": {"range": [0, 10], "missing": {"fill": "mean"}},
+        "w": {"case": "lower", "missing": {"fill": "most_frequent"}},
+        "d": {"missing": {"fill": "median"}},
+        "empty": {"missing": {"fill": "most_frequent"}},
     }
-
-
-def test_fills_learned_from_statistics() -> None:
-    pipeline = make(
-        {"m": "int8", "w": "string"},
-        {"m": {"missing": {"fill": "mean"}}, "w": {"case": "lower", "missing": {"fill": "most_frequent"}}},
+    pipeline = make({"m": "int8", "w": "string", "d": "float64", "empty": "date"}, rules)
+    batch = raw(
+        m=["1", "2", "99", None], w=["a", "A", "b", None], d=["1", "2", "9", None], empty=pa.nulls(4, pa.string())
     )
-    stats = FakeStats({"m": Exact([1, 2, 2]), "w": Exact(["b", "b", "A", "a", "a", "B", "b"])})
-    plan = plan_clean(pipeline, stats)
-    assert {name: column.fill for name, column in plan.columns.items()} == {"m": "2", "w": "b"}
+    plan = learn(pipeline, batch)
+    assert {name: column.fill for name, column in plan.columns.items()} == {
+        "m": "2",
+        "w": "a",
+        "d": "2.0",
+        "empty": None,
+    }
+    assert plan.column("empty").note == "nothing to fill with: no values were seen"
     assert CleanPlan.model_validate_json(plan.model_dump_json()) == plan
-    [cleaned] = clean_batch(raw(m=[None, "5"], w=["A", None]), SPLIT, plan, pipeline)
-    assert cleaned.batch.select(["m", "w"]).to_pydict() == {"m": [2, 5], "w": ["a", "b"]}
+    [cleaned] = clean_batch(batch, SPLIT, plan, pipeline)
+    assert cleaned.batch.select(["m", "w", "d", "empty"]).to_pylist()[3] == {"m": 2, "w": "a", "d": 2, "empty": None}
+    assert cleaned.batch["m"].to_pylist() == [1, 2, 2, 2]
+
+
+def test_spellings_are_learned_from_what_is_frequent() -> None:
+    pipeline = make({"a": "string"}, {"a": {"case": "lower", "spelling": {"at_least": 3}}})
+    batch = raw(a=["Rome"] * 2 + ["rome"] * 2 + ["oslo"] * 3 + ["rmoe", "olso", "bonn"])
+    plan = learn(pipeline, batch)
+    assert plan.column("a").spellings == ["oslo", "rome"]
+    [cleaned] = clean_batch(batch, SPLIT, plan, pipeline)
+    assert cleaned.batch["a"].to_pylist() == ["rome"] * 4 + ["oslo"] * 3 + ["rome", "oslo", "bonn"]
 
 
 def test_what_has_to_be_learned_needs_statistics() -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data.clean_limits import Range, allowed_values, make_range, not_allowed, rule_range
-from millrace.data.clean_plan import ColumnPlan
+from millrace.data.clean_plan import ColumnPlan, with_plan
 from millrace.data.clean_rejects import Mask, Rejection
 from millrace.data.clean_text import steps, trim
 from millrace.data.convert import TYPES, convert_column, is_text
@@ -65,7 +65,7 @@ class ColumnCleaner:
     """
 
     def __init__(self, name: str, pipeline: Pipeline, plan: ColumnPlan) -> None:
-        self.name, self.column, self.rule = name, pipeline.columns[name], pipeline.rule(name)
+        self.name, self.column, self.rule = name, pipeline.columns[name], with_plan(pipeline.rule(name), plan)
         self.kept = name in pipeline.kept()
         self.null_values = pipeline.source.null_values
         self.steps = steps(self.column, self.rule)

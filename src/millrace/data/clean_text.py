@@ -35,7 +35,7 @@ def steps(column: Column, rule: CleanRule) -> list[Step]:
         result.append(("case", partial(_change_case, case=rule.case, settled=sorted(_settled(rule)))))
     if rule.map:
         result.append(("map", partial(map_values, mapping=rule.map)))
-    if rule.spelling and column.type == "string":
+    if rule.spelling and rule.spelling.values and column.type == "string":
         result.append(("spelling", partial(spell, allowed=rule.spelling.values, distance=rule.spelling.distance)))
     if rule.unit:
         result.append(("unit", partial(apply_unit, units=rule.unit)))
@@ -140,7 +140,7 @@ def apply_unit(values: pa.Array, units: Mapping[str, float]) -> pa.Array:
 def _settled(rule: CleanRule) -> set[str]:
     """Values that a map or spelling may write and no map replaces: they are clean already."""
     targets = {target for target in (rule.map or {}).values() if target is not None}
-    return (targets | set(rule.spelling.values if rule.spelling else [])) - set(rule.map or {})
+    return (targets | set((rule.spelling and rule.spelling.values) or [])) - set(rule.map or {})
 
 
 def _change_case(values: pa.Array, case: str, settled: Sequence[str]) -> pa.Array:
