@@ -22,6 +22,7 @@ from millrace.model.features import FeaturePlan
 from millrace.model.resample import correct
 from millrace.model.threads import limit_threads
 from millrace.spec import ModelName
+from millrace.storage.files import open_input
 
 JSON = "model.json"
 FILES: dict[str, str] = {"skops": "model.skops", "additive": "model.npz"}
@@ -101,17 +102,17 @@ def write_model(folder: Path, estimator: Any, info: ModelInfo) -> ModelInfo:
 
 
 def read_model(folder: Path | str) -> LoadedModel:
-    """Read a model from a local folder.
+    """Read a model from a folder, by local path or URI.
 
     Raises InputError where there is none, CorruptData where a file doesn't match its checksum or can't be decoded,
     UnsafeModel where it holds a type outside the allow-list.
     """
-    folder = Path(folder)
     info = read_info(folder)
-    path = folder / FILES[info.format]
-    if not path.is_file():
-        raise CorruptData("a model without its file", expected=FILES[info.format], found=f"only {JSON} in {folder}")
-    content = path.read_bytes()
+    path = f"{str(folder).rstrip('/')}/{FILES[info.format]}"
+    try:
+        content = _read(path)
+    except InputError as error:
+        raise CorruptData("a model without its file", expected=path, found=f"only {JSON}") from error
     if (found := hashlib.sha256(content).hexdigest()) != info.sha256:
         raise CorruptData(
             f"{path} was changed after it was written", expected=f"sha256 {info.sha256[:12]}…", found=f"{found[:12]}…"
@@ -123,15 +124,18 @@ def read_model(folder: Path | str) -> LoadedModel:
     return LoadedModel(_load(content), info)
 
 
-def read_info(folder: Path) -> ModelInfo:
+def read_info(folder: Path | str) -> ModelInfo:
     """Read `model.json` alone. Raises as `read_model`."""
-    path = folder / JSON
-    if not path.is_file():
-        raise InputError("no model here", expected=f"{JSON} in {folder}")
+    path = f"{str(folder).rstrip('/')}/{JSON}"
     try:
-        return ModelInfo.model_validate_json(path.read_bytes())
+        return ModelInfo.model_validate_json(_read(path))
     except ValidationError as error:
         raise CorruptData(f"{path} can't be read", found=str(error.errors()[0]["msg"])) from error
+
+
+def _read(path: str) -> bytes:
+    with open_input(path) as file:
+        return bytes(file.read())
 
 
 def _dump(estimator: Any) -> bytes:
