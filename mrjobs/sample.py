@@ -1,0 +1,216 @@
+"""Draw the training sample: rows of the sharded table flow in, sampled rows with their weights flow out.
+
+    python mrjobs/sample.py -r inline --pipeline pipelines/clicks.yaml data/clicks/*.csv.gz
+    python mrjobs/sample.py -r local --pipeline pipelines/clicks.yaml --table data/clicks/*.csv.gz
+
+The first prints what it would write as JSON records and its ledger on standard error; with ``--table`` the rows are
+committed to the pipeline's table. A map task keeps what may be in the sample, a reduce task makes it exact:
+
+    input    a manifest, one split a line: files of the sharded (or clean) table
+    params   "sample": the SamplePlan (method, seed, strata with their rows and takes);
+             "shuffle": a folder that all tasks reach, for the shuffle files;
+             "holdout": the Holdout whose rows are left out, where rows and not intervals tell it apart
+    map      "00000" → {"ref": reference to the candidates of a group of strata}, "ledger" → rows seen and kept
+    output   interval → {"part": Part, "ledger": Ledger}; "ledger" → {"part": null, "ledger": Ledger}: all other rows
+
+A record of the sample: {"customer_id": 17, …, "row_id": 7317…, "source_file": "…", "data_interval": "2026-01-05",
+"inclusion_probability": 0.25, "weight": 4.0}. Rows without a label can't teach: they are no part of the population.
+
+`CountPopulation` runs before it: it emits ("population", rows by stratum, label and day).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from millrace.data.clean import clean_schema
+from millrace.data.holdout import Holdout
+from millrace.data.population import Population
+from millrace.data.raw import Split
+from millrace.data.sample import PROBABILITY, WEIGHT, SamplePlan, candidates, finish
+from millrace.data.sample_choice import time_column
+from millrace.errors import WorkError
+from millrace.mapreduce.job import ColumnJob
+from millrace.mapreduce.part_splits import read_part
+from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
+from millrace.spec import Pipeline
+from millrace.storage.ledger import Ledger
+from millrace.storage.parts import PartWriter
+
+INTERVAL = "data_interval"
+LEDGER, POPULATION = "ledger", "population"
+ROWS_PER_GROUP = 250_000  # strata share reduce tasks, so that many small ones don't make many small files
+
+
+def sample_schema(pipeline: Pipeline) -> pa.Schema:
+    """The schema of the sample table: that of the clean table, with inclusion probability and weight."""
+    extra = [pa.field(PROBABILITY, pa.float64()), pa.field(WEIGHT, pa.float64())]
+    return pa.schema([*clean_schema(pipeline), *extra])
+
+
+class TeachingRows(ColumnJob):
+    """A job over the rows of a table that may teach: labelled, and not of the holdout."""
+
+    @cached_property
+    def holdout(self) -> Holdout | None:
+        """The holdout, where it lies in the same intervals."""
+        holdout = self.plan.params.get("holdout")
+        found = None if holdout is None else Holdout.model_validate(holdout)
+        return found if found is not None and found.by_row else None
+
+    def teaching(
+        self, split: Split, columns: list[str] | None = None
+    ) -> Iterator[tuple[pa.RecordBatch, dict[str, int]]]:
+        """The rows that may teach, and the numbers of the others by reason."""
+        label = self.plan.pipeline.label
+        if columns is not None:
+            filters = [label] if label is not None else []
+            filters += ["source_file", "row_id", INTERVAL] if self.holdout is not None else []
+            columns = list(dict.fromkeys([*columns, *filters])) or ["row_id"]
+        for batch in read_part(split, columns, self.plan.storage_options):
+            left_out: dict[str, int] = {}
+            if label is not None and batch.column(label).null_count:
+                left_out["unlabelled"] = batch.column(label).null_count
+                batch = batch.filter(pc.is_valid(batch.column(label)))
+            if self.holdout is not None:
+                rows = batch.num_rows
+                batch = batch.filter(pc.invert(self.holdout.mask(batch)))
+                left_out["holdout"] = rows - batch.num_rows
+            yield batch, left_out
+
+
+class CountPopulation(TeachingRows):
+    """Counts what a sample is drawn from: params "by", the stratum column, if any."""
+
+    _population: Population | None = None
+
+    def map_split(self, split: Split) -> Iterator[tuple[str, Any]]:
+        """Nothing; the split's rows go into the task's count."""
+        pipeline = self.plan.pipeline
+        if self._population is None:
+            self._population = Population(self.plan.params.get("by"), pipeline.label, time_column(pipeline))
+        for batch, _ in self.teaching(split, self._population.columns()):
+            self._population.update(batch)
+        yield from ()
+
+    def map_end(self) -> Iterator[tuple[str, Any]]:
+        """("population", counts) of the task."""
+        if self._population is not None:
+            yield POPULATION, self._population.to_json()
+
+    def reduce_key(self, key: str, values: Iterator[Any]) -> Iterator[tuple[str, Any]]:
+        """("population", counts) of all rows."""
+        merged: Population | None = None
+        for value in values:
+            population = Population.from_json(value)
+            merged = population if merged is None else merged.merge(population)
+        if merged is not None:
+            yield key, merged.to_json()
+
+
+class SampleRows(TeachingRows):
+    """Draws the rows of a SamplePlan; see the module for what it reads and emits."""
+
+    _writer: ShuffleWriter | None = None
+    _seen: np.ndarray[Any, np.dtype[np.int64]] | None = None
+    _kept = 0
+
+    @cached_property
+    def sample(self) -> SamplePlan:
+        """How rows are drawn."""
+        return SamplePlan.model_validate(self.plan.params["sample"])
+
+    @cached_property
+    def groups(self) -> list[int]:
+        """The reduce key of every stratum."""
+        takes = np.cumsum([0, *(stratum.take for stratum in self.sample.strata)][:-1])
+        return [int(place) for place in takes // ROWS_PER_GROUP]
+
+    def map_split(self, split: Split) -> Iterator[tuple[str, Any]]:
+        """("ledger", rows left out by reason); the references to candidates follow in `map_end`."""
+        plan, time = self.sample, time_column(self.plan.pipeline)
+        others: dict[str, int] = {}
+        for batch, left_out in self.teaching(split):
+            for reason, count in left_out.items():
+                others[reason] = others.get(reason, 0) + count
+            strata, kept, seen = candidates(batch, plan, time)
+            self._seen = seen.astype(np.int64) if self._seen is None else self._seen + seen
+            self._kept += kept.num_rows
+            if kept.num_rows:
+                if self._writer is None:
+                    self._writer = ShuffleWriter(self.plan.params["shuffle"])
+                    self._intervals: list[str] = []
+                if not plan.exact:
+                    strata = np.full(kept.num_rows, self._place(str(split.interval)), np.int32)
+                self._writer.write(strata, kept)
+        yield LEDGER, {"others": others}
+
+    def _place(self, interval: str) -> int:
+        if interval not in self._intervals:
+            self._intervals.append(interval)
+        return self._intervals.index(interval)
+
+    def map_end(self) -> Iterator[tuple[str, Any]]:
+        """(group of strata, or interval; stratum and reference), and ("ledger", rows seen by stratum, and kept)."""
+        if self._seen is not None:
+            yield LEDGER, {"seen": self._seen.tolist(), "kept": self._kept}
+        for ref in self._writer.close() if self._writer is not None else []:
+            if self.sample.exact:
+                yield f"{self.groups[ref.partition]:05d}", {"stratum": ref.partition, "ref": ref.to_json()}
+            else:
+                yield self._intervals[ref.partition], {"stratum": 0, "ref": ref.to_json()}
+
+    def reduce_key(self, key: str, values: Iterator[Any]) -> Iterator[tuple[str, Any]]:
+        """(interval, {"part", "ledger"}) for each interval of the key's rows; ("ledger", …) of the rows not sampled."""
+        if key == LEDGER:
+            yield key, {"part": None, "ledger": self._not_sampled(list(values)).model_dump(mode="json")}
+            return
+        refs: dict[int, list[Ref]] = {}
+        for value in values:
+            refs.setdefault(value["stratum"], []).append(Ref.from_json(value["ref"]))
+        tables = []
+        time = time_column(self.plan.pipeline)
+        for stratum in sorted(refs):
+            rows = pa.Table.from_batches(list(read_refs(refs[stratum])))
+            tables.append(finish(rows, self.sample, stratum, time))
+        drawn = pa.concat_tables(tables)
+        for interval in sorted(pc.unique(drawn.column(INTERVAL)).to_pylist()):
+            rows = drawn.filter(pc.equal(drawn.column(INTERVAL), interval))
+            ledger = Ledger(rows_in=rows.num_rows, rows_out=rows.num_rows)
+            part = self._write(interval, key, rows)
+            yield interval, {"part": part, "ledger": ledger.model_dump(mode="json")}
+
+    def _write(self, interval: str, key: str, rows: pa.Table) -> dict[str, Any]:
+        plan = self.plan
+        schema = sample_schema(plan.pipeline)
+        with PartWriter(plan.out, {INTERVAL: interval}, schema, key, dict(plan.storage_options)) as writer:
+            writer.write(rows.select(schema.names))
+            return writer.close().model_dump(mode="json")
+
+    def _not_sampled(self, counts: list[dict[str, Any]]) -> Ledger:
+        """The ledger of all rows that weren't drawn. Refuses other rows than those that were counted."""
+        seen = sum(np.array(count["seen"]) for count in counts if "seen" in count)
+        kept = sum(count.get("kept", 0) for count in counts)
+        others: dict[str, int] = {}
+        for count in counts:
+            for reason, rows in count.get("others", {}).items():
+                others[reason] = others.get(reason, 0) + rows
+        plan = self.sample
+        expected = [stratum.rows for stratum in plan.strata] if plan.exact else [plan.population]
+        found = np.atleast_1d(seen).tolist()
+        if found != expected:
+            raise WorkError("the rows aren't those that were counted", expected=f"{expected} rows", found=str(found))
+        left = sum(stratum.rows - stratum.take for stratum in plan.strata) if plan.exact else plan.population - kept
+        return Ledger(rows_in=left + sum(others.values()), not_sampled=left, other=others)
+
+
+if __name__ == "__main__":
+    from millrace.stages import run_script
+
+    run_script(SampleRows)
