@@ -1,0 +1,1 @@
+"""Airflow: DAGs from pipeline files, the embedded servers of `millrace up`, and a client of their REST API."""

@@ -1,0 +1,112 @@
+"""Operators without a server: what they hand over, and how they tell a failure."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+
+from millrace.airflow import operators
+from millrace.airflow.dag_builder import champion_asset
+from millrace.errors import CheckFailed, GateClosed, RequestError, ServiceError, SplitFailed
+
+
+class Task:
+    """A task instance that knows what other tasks returned."""
+
+    def __init__(self, results: dict[str, Any], earlier_run: Any = None) -> None:
+        self.results = results
+        self.earlier_run = earlier_run
+
+    def xcom_pull(self, task_ids: str) -> Any:
+        return self.results.get(task_ids)
+
+    def get_previous_dagrun(self, state: str) -> Any:
+        return self.earlier_run
+
+
+def context(results: dict[str, Any] | None = None, **params: Any) -> dict[str, Any]:
+    moment = datetime(2018, 4, 2, 2, tzinfo=UTC)
+    run = SimpleNamespace(run_type="scheduled", data_interval_end=moment, logical_date=moment, run_after=moment)
+    return {"dag_run": run, "params": params, "ti": Task(results or {})}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the operators ran."""
+    seen: list[tuple[Any, ...]] = []
+
+    def run(*arguments: Any) -> dict[str, Any]:
+        seen.append(arguments)
+        return {"stage": arguments[1], "version": 7, "details": {}}
+
+    monkeypatch.setattr(operators, "run", run)
+    return seen
+
+
+def test_a_stage_gets_its_date_its_options_and_the_versions_before_it(calls: list[Any]) -> None:
+    stage = operators.StageOperator(pipeline="tiny", stage="shard", interval="daily", earlier=("check", "clean"))
+    given = context({"check": {"version": None}, "clean": {"version": 4}}, window="3d", sample_rows=None, force=False)
+    assert stage.execute(given)["version"] == 7
+    assert calls == [("tiny", "shard", "2018-04-01", {"window": "3d", "force": False}, {"clean": 4})]
+
+
+def test_promotion_is_told_that_a_person_agreed(calls: list[Any]) -> None:
+    stage = operators.StageOperator(pipeline="tiny", stage="promote", interval="daily", earlier=("evaluate",))
+    stage.execute(context({"evaluate": {"version": 2}, "approve": {"chosen_options": ["Approve"]}}))
+    assert calls[0][3] == {"approved": True}
+
+
+def test_scoring_runs_once_per_announced_interval(calls: list[Any]) -> None:
+    asset = champion_asset("tiny")
+    stage = operators.ScoreOperator(pipeline="tiny", stage="score", interval="daily", asset=asset)
+    dates = ("2018-04-02", "2018-04-01", "2018-04-02")
+    events = [SimpleNamespace(extra={"date": date, "window": "3d"}) for date in dates]
+    result = stage.execute(context() | {"triggering_asset_events": {asset: events}})
+    assert [call[2] for call in calls] == ["2018-04-01", "2018-04-02"]
+    assert result["dates"] == ["2018-04-01", "2018-04-02"]
+
+
+def test_a_triggered_scoring_run_uses_the_form(calls: list[Any]) -> None:
+    stage = operators.ScoreOperator(pipeline="tiny", stage="score", interval="daily", asset=champion_asset("tiny"))
+    stage.execute(context(date="2018-03-01"))
+    assert [call[2] for call in calls] == ["2018-03-01"]
+
+
+def test_the_event_tells_what_happened() -> None:
+    asset = champion_asset("tiny")
+    task = operators.AnnounceOperator(task_id="announce", interval="daily", earlier=("promote",), asset=asset)
+    event = SimpleNamespace(extra=None)
+    promoted = {"promote": {"version": 3, "details": {"promoted": True, "champion": 3}}}
+    task.execute(context(promoted, window="3d") | {"outlet_events": {asset: event}})
+    assert event.extra == {
+        "date": "2018-04-01",
+        "promoted": True,
+        "model_version": 3,
+        "window": "3d",
+        "versions": {"promote": 3},
+    }
+
+
+@pytest.mark.parametrize("error", [RequestError, CheckFailed, GateClosed])
+def test_an_error_that_a_retry_can_t_mend_is_final(error: type[Exception], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(AirflowFailException), operators.explained("check"):
+        raise error("no label")
+    assert caplog.messages == ["check failed: no label"]
+
+
+@pytest.mark.parametrize("error", [SplitFailed("part 3 died"), ServiceError("no store"), OSError("disk full")])
+def test_other_errors_are_tried_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(type(error)), operators.explained("check"):
+        raise error
+    assert caplog.messages[0].startswith("check failed: ")
+
+
+def test_a_run_waits_for_an_earlier_one() -> None:
+    earlier = context() | {"ti": Task({}, earlier_run=SimpleNamespace(run_id="backfill__2018-03-31"))}
+    with pytest.raises(AirflowRescheduleException):
+        operators.wait_for_earlier_run(earlier)
