@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,11 +31,19 @@ def write() -> Callable[..., Part]:
     return write_part
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A new folder that every user may enter, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def stage() -> Callable[..., StageProcess]:
     """Start a process that writes and commits one interval."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["millrace.storage.tables", "pytest"])
+    context.set_forkserver_preload(["millrace.storage.tables", "pandas", "pytest"])
 
     def start(
         uri: str, transaction: str, interval: str, value: int, *, go: Path | None = None, fault: str = ""

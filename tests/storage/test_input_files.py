@@ -13,13 +13,17 @@ from millrace.storage.files import list_files, open_input
 NAMES = ["2026-01-01.csv", "2026-01-02.csv", "sub/deep/2026-01-03.csv", "sub/notes.txt", "_tmp/x.csv", ".hidden.csv"]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def make_folder(parent: Path) -> Path:
     for name in NAMES:
-        path = tmp_path / "in" / name
+        path = parent / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-    return tmp_path / "in"
+    return parent / "in"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -103,11 +107,10 @@ for call, path in ((list_files, sys.argv[1]), (open_input, sys.argv[2])):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can drop its privileges")
-def test_no_permission_to_read(folder):
+def test_no_permission_to_read(open_path):
+    folder = make_folder(open_path)
     (folder / "sub").chmod(0)
     (folder / "2026-01-01.csv").chmod(0)
-    for parent in [folder, *folder.parents][:-2]:
-        parent.chmod(parent.stat().st_mode | 0o555)
     arguments = [sys.executable, "-c", UNPRIVILEGED, str(folder), str(folder / "2026-01-01.csv")]
     answer = run(arguments, capture_output=True, text=True)
     assert answer.stdout.splitlines() == ["no permission to read"] * 2, answer.stderr

@@ -84,9 +84,7 @@ def test_a_full_disk(tmp_path, schema, write):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can drop its privileges")
-def test_no_permission(tmp_path, schema, write):
-    table = make_table(tmp_path, schema, write)
-    for folder in [tmp_path, *tmp_path.parents][:-2]:
-        folder.chmod(folder.stat().st_mode | 0o555)
+def test_no_permission(open_path, schema, write):
+    table = make_table(open_path, schema, write)
     assert attempt("unprivileged", table.uri) == ["WorkError no permission to write"] * 2
     check_unharmed(table)

@@ -1,6 +1,7 @@
 """Tables: versions, replacement of intervals, exactly-once commits, and what is refused."""
 
 from pathlib import Path
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -59,6 +60,24 @@ def test_everything_may_be_replaced(table, uri, schema, write):
     assert table.read()["x"].to_pylist() == [9]
 
 
+def test_readers_see_all_intervals_of_a_commit_or_none(uri, schema, write):
+    days = ["2026-01-05", "2026-01-06", "2026-01-07"]
+
+    def replace(value: int) -> None:
+        parts = [write(uri, day, [value]) for day in days]
+        Table(uri).commit(Commit(parts, schema, f"night {value}", replace=days))
+
+    replace(0)
+    writer = Thread(target=lambda: [replace(value) for value in range(1, 20)])
+    writer.start()
+    seen = [Table(uri).read()["x"].to_pylist()]
+    while writer.is_alive():
+        seen.append(Table(uri).read()["x"].to_pylist())
+    writer.join()
+    assert all(values == [values[0]] * 3 for values in seen)
+    assert Table(uri).read()["x"].to_pylist() == [19] * 3
+
+
 def test_a_table_may_begin_without_rows(uri, schema):
     assert Table(uri).commit(Commit([], schema, "first")) == 0
     assert Table(uri).read().schema.equals(schema)
@@ -81,6 +100,8 @@ def test_rows_are_read_by_column_condition_and_interval(table):
     found = table.read(columns=["x", "shard"], where=pc.field("x") > 2, intervals=["2026-01-05", "2026-01-06"])
     assert found.to_pylist() == [{"x": 30, "shard": 2}, {"x": 31, "shard": 10}]
     assert table.read(where=pc.field("data_interval") == "2026-01-07")["x"].to_pylist() == [4]
+    assert table.read(intervals=[]).num_rows == 0
+    assert table.read(intervals=["2026-01-05", "1999-01-01", "it's"])["x"].to_pylist() == [1, 2]
     batches = list(table.batches(columns=["x"], batch_rows=1))
     assert [batch["x"].to_pylist() for batch in batches] == [[1], [2], [30], [31], [4]]
 

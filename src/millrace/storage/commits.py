@@ -19,10 +19,9 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.errors import CorruptData, RequestError, WorkError
 from millrace.storage.ledger import Ledger
-from millrace.storage.parts import Part, stored_schema
+from millrace.storage.parts import INTERVAL, Part, stored_schema
 
 EVERYTHING: Literal["everything"] = "everything"
-INTERVAL = "data_interval"
 PARTITION_COLUMNS = (INTERVAL, "shard")
 METADATA = "millrace"
 Replace = Collection[str] | Literal["everything"]

@@ -23,6 +23,7 @@ from millrace.storage.files import table_filesystem
 from millrace.storage.part_stats import PartStats
 from millrace.storage.refusals import write_refused
 
+INTERVAL = "data_interval"
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
 
@@ -60,7 +61,7 @@ class Part(BaseModel):
     @property
     def interval(self) -> str | None:
         """The data interval of its rows, where the table is partitioned by it."""
-        return self.partition.get("data_interval")
+        return self.partition.get(INTERVAL)
 
     @property
     def order(self) -> tuple[str, int, str]:
@@ -193,7 +194,10 @@ class PartWriter:
         names = [name for name in rows.column_names if name not in self.partition]
         if sorted(names) != sorted(self.schema.names):
             raise WorkError("a batch doesn't fit the part", expected=str(self.schema.names), found=str(names))
-        return rows.select(self.schema.names).cast(self.schema)
+        try:
+            return rows.select(self.schema.names).cast(self.schema)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise WorkError("a batch doesn't fit the part", expected=str(self.schema), found=str(error)) from error
 
     def _flush(self, *, whole: bool = False) -> None:
         """Write what is pending; with `whole`, only whole row groups where the rows, not the bytes, are many."""

@@ -13,7 +13,7 @@ import xxhash
 from deltalake import DeltaTable
 
 from millrace.errors import CorruptData, WorkError
-from millrace.storage.parts import Part
+from millrace.storage.parts import INTERVAL, Part
 from millrace.storage.refusals import plain
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def arrow_schema(handle: DeltaTable) -> pa.Schema:
 
 def list_parts(handle: DeltaTable, intervals: Collection[str] | None = None) -> list[Part]:
     """The files of a version in reading order; of their statistics the log's snapshot gives only the number of rows."""
-    actions = pa.table(handle.get_add_actions(flatten=True))
+    actions = pa.RecordBatchReader.from_stream(
+        handle.get_add_actions(flatten=True)
+    ).read_all()  # no pandas, as pa.table
     keys = {name: f"partition.{name}" for name in handle.metadata().partition_columns}
     kept = actions.select(["path", "size_bytes", "num_records", *keys.values()])
     parts = [
@@ -53,7 +55,8 @@ def dataset(
     import pyarrow.dataset as pads
 
     table = pafs.SubTreeFileSystem(root, system) if root else system
-    whole = handle.to_pyarrow_dataset(filesystem=table)
+    pruning = [(INTERVAL, "in", sorted(intervals))] if intervals else None
+    whole = handle.to_pyarrow_dataset(filesystem=table, file_pruning_predicate=pruning)
     by_path = {fragment.path: fragment for fragment in whole.get_fragments()}
     fragments = [by_path[part.path] for part in list_parts(handle, intervals)]
     return pads.FileSystemDataset(fragments, arrow_schema(handle), whole.format, table)

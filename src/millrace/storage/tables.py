@@ -129,8 +129,9 @@ class Table:
         """
         if verify:
             self.verify(version, intervals)
-        with self._reads():
-            return self._scanner(version, columns, where, intervals).to_table()
+        scanner = self._scanner(version, columns, where, intervals)
+        with reading.Reads(self.uri):
+            return scanner.to_table()
 
     def batches(
         self,
@@ -141,8 +142,9 @@ class Table:
         batch_rows: int = 131_072,
     ) -> Iterator[pa.RecordBatch]:
         """The same rows as `read`, a batch of at most `batch_rows` rows at a time."""
-        with self._reads():
-            for batch in self._scanner(version, columns, where, intervals, batch_rows).to_batches():
+        scanner = self._scanner(version, columns, where, intervals, batch_rows)
+        with reading.Reads(self.uri):
+            for batch in scanner.to_batches():
                 if batch.num_rows:
                     yield batch
 
@@ -224,7 +226,9 @@ class Table:
     def _open(self, version: int | None = None) -> DeltaTable:
         handle = self._handle()
         if handle is None:
-            raise InputError("no such table", found=self.uri, hint="run the stage that makes it first")
+            raise InputError(
+                "no such table", found=self.uri, hint="run the stage that makes it, or let this user read it"
+            )
         if version is None or version == handle.version():
             return handle
         if not 0 <= version <= handle.version():
@@ -267,7 +271,10 @@ class Table:
         return newest is not None and (handle is None or newest.version() > handle.version())
 
     def _check_files(self, parts: Sequence[Part]) -> None:
-        infos = self._system.get_file_info([self._root + part.path for part in parts])
+        try:
+            infos = self._system.get_file_info([self._root + part.path for part in parts])
+        except OSError as error:
+            raise write_refused(self.uri, error) from error
         for part, info in zip(parts, infos, strict=True):
             if info.size != part.size:
                 raise CorruptData(
@@ -295,9 +302,6 @@ class Table:
             raise InputError("no such column", expected=f"one of {', '.join(schema.names)}", found=repr(missing[0]))
         dataset = reading.dataset(handle, self._system, self._root, intervals)
         return reading.scanner(dataset, columns, where, batch_rows)
-
-    def _reads(self) -> reading.Reads:
-        return reading.Reads(self.uri)
 
 
 def _properties(commit: Commit, version: int) -> CommitProperties:
