@@ -14,8 +14,8 @@ the intervals within each half*: with pooled bin shares p, halves of N and M row
 where S is the intervals' residual covariance in the same metric and ν = tr(S)² / tr(S²): Rao and Scott's second-order
 correction (DOI 10.1214/aos/1176346391). tr(S) is never taken smaller than bins - 1, its value for independent rows, so
 that with one interval on each side this is the chi-squared test, to which PSI N M / (N + M) tends too (Yurdakul and
-Naranjo, Journal of Risk Model Validation, 2020). The p-values of all columns are corrected by Holm's method for a chance of
-`false_alarms_per_year` / runs a year that a run without drift has a drifted column.
+Naranjo, Journal of Risk Model Validation, 2020). The p-values of all columns are corrected by Holm's method, so that a
+run without drift has a drifted column with a chance of at most `false_alarms_per_year` / runs a year.
 
 **Does it matter?** With enough rows every trifle is significant: a column drifts only where its PSI, less what chance
 alone adds, also exceeds `Drift.psi`. For the label, whose rarest class may be a thousandth of the rows, the PSI is that
