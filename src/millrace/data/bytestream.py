@@ -50,7 +50,7 @@ def codec_of(path: str, head: bytes) -> str | None:
     return next((codec for suffix, codec in SUFFIXES.items() if head and path.lower().endswith(suffix)), None)
 
 
-def plain_chunks(file: Any, start: int, length: int | None, size: int = CHUNK) -> Iterator[bytes]:
+def plain_chunks(file: Any, start: int, length: int | None) -> Iterator[bytes]:
     """The bytes from `start` on, `length` of them, or all.
 
     Raises DamagedStream (truncated) where the file is shorter than it was when the split was planned.
@@ -58,7 +58,7 @@ def plain_chunks(file: Any, start: int, length: int | None, size: int = CHUNK) -
     file.seek(start)
     left = length
     while left is None or left > 0:
-        chunk = file.read(size if left is None else min(size, left))
+        chunk = file.read(CHUNK if left is None else min(CHUNK, left))
         if not chunk:
             if left:
                 raise DamagedStream("truncated", f"the file ends {left} bytes early")

@@ -96,10 +96,12 @@ def refuse_binary(path: str, head: bytes, encoding: str) -> None:
                 hint = f"set `source.encoding: {wide}`"
                 raise InputError(f"not {encoding}: {path}", expected=encoding, found=f"{wide} text", hint=hint)
     codes = np.frombuffer(head, np.uint8)
+    nuls = int((codes == 0).sum())
     control = int(((codes < 32) & ~np.isin(codes, [9, 10, 12, 13, 27])).sum())
-    if control > max(16, 0.3 * len(codes)) or (control > max(16, 0.05 * len(codes)) and not _is_utf8(head[:-4])):
+    if nuls > max(64, 0.1 * len(codes)) or (control > max(64, 0.05 * len(codes)) and not _is_utf8(head[:-4])):
         share = f"{100 * control / len(codes):.0f} % control bytes in the first {len(codes)}"
-        raise InputError(f"not a text file: {path}", expected=f"{encoding} text", found=share)
+        hint = "if it is UTF-16, set `source.encoding: utf-16`" if nuls > 0.2 * len(codes) else None
+        raise InputError(f"not a text file: {path}", expected=f"{encoding} text", found=share, hint=hint)
 
 
 def _is_utf8(data: bytes) -> bool:
