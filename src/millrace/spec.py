@@ -141,12 +141,14 @@ class Outliers(Model):
 class Spelling(Model):
     """Inconsistent spellings become the one nearest of `values` within `distance` edits (ignoring case and spaces).
 
-    Without `values`, they are learned: whatever is written `at_least` so often in the raw data is right.
+    Without `values`, they are learned from the raw data: what is written `at_least` so often and isn't within
+    `distance` of a value that is written `times` as often.
     """
 
     values: list[str] | None = None
-    at_least: int = Field(10, ge=2)
     distance: int = Field(1, ge=0, le=5)
+    at_least: int = Field(10, ge=1)
+    times: float = Field(10.0, gt=1)
 
 
 OnViolation = Literal["null", "clip", "quarantine"]

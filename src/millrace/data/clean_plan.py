@@ -8,8 +8,9 @@ made once, stored as JSON with the commit, and read again by every rerun.
   https://doi.org/10.1080/01621459.1993.10476408). With F the sketch's distribution function, MAD is the least d with
   F(m + d) − F(m − d) ≥ 1/2, found by bisection. A sketch whose ranks are off by at most ε (0.9 %; 0 up to 2,048
   distinct values) is so at each of m, m + d and m − d: the share of rows within the d that is found is 1/2 ± 2ε.
-- spellings: the values, after case and map, that are written at least `at_least` times. Counts are lower bounds
-  where a column has many values, so that no rare value is taken for a right one.
+- spellings: the values, after case and map, that are frequent and not within the allowed distance of one much more
+  frequent: an error that is made often is still an error beside its right spelling. Counts are lower bounds where a
+  column has many values, so that no rare value is taken for a right one.
 - A MAD of zero (more than half of the values are equal) gives no fence: any other value would lie outside it.
 """
 
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.data.clean_groups import LEARNED, GroupFills
 from millrace.data.clean_limits import rule_range
-from millrace.data.clean_text import on_distinct, steps
+from millrace.data.clean_text import frequent_spellings, on_distinct, steps
 from millrace.data.stats import ColumnStats, Stats
 from millrace.errors import RequestError
 from millrace.spec import CleanRule, Pipeline
@@ -197,4 +198,4 @@ def _spellings(pipeline: Pipeline, name: str, column: ColumnStats | None) -> lis
     for text, found in zip(texts.to_pylist(), top, strict=True):
         if text is not None:
             counts[text] = counts.get(text, 0) + found.at_least
-    return sorted(text for text, count in counts.items() if count >= rule.spelling.at_least)
+    return frequent_spellings(counts, rule.spelling)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data import numeric
-from millrace.spec import CleanRule, Column
+from millrace.spec import CleanRule, Column, Spelling
 
 CASES: dict[str, Callable[[pa.Array], pa.Array]] = {
     "lower": pc.utf8_lower,
@@ -112,6 +112,25 @@ def spell(values: pa.Array, allowed: Sequence[str], distance: int) -> pa.Array:
     place = pl.Series(nearest).to_arrow()
     found = pa.array(list(allowed)).take(pc.if_else(pc.equal(place, -1), None, place))
     return pc.replace_with_mask(values, unknown, pc.coalesce(found, values.filter(unknown)))
+
+
+def frequent_spellings(counts: Mapping[str, int], rule: Spelling) -> list[str]:
+    """The right spellings among values and their counts, by the rule's `at_least`, `times` and `distance`; sorted.
+
+    >>> frequent_spellings({"al": 900, "ak": 100, "xl": 20, "tx": 3}, Spelling(at_least=10, times=10))
+    ['ak', 'al']
+    """
+    from rapidfuzz.distance import OSA
+    from rapidfuzz.process import cdist
+
+    frequent = sorted(text for text, count in counts.items() if count >= rule.at_least)
+    if not frequent:
+        return []
+    loose = _loose(pa.array(frequent)).to_pylist()
+    near = cdist(loose, loose, scorer=OSA.distance, score_cutoff=rule.distance, dtype=np.uint16) <= rule.distance
+    number = np.array([counts[text] for text in frequent])
+    outdone = np.any(near & (number[None, :] >= rule.times * number[:, None]), axis=1)
+    return [frequent[place] for place in np.flatnonzero(~outdone).tolist()]
 
 
 def apply_unit(values: pa.Array, units: Mapping[str, float]) -> pa.Array:
