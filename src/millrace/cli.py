@@ -85,6 +85,7 @@ def init(name: str, files: tuple[str, ...], label: str | None, force: bool, as_j
 @click.option("--sample-rows", type=click.IntRange(min=1))
 @click.option("-r", "--runner", type=click.Choice(["inline", "local"]), help="mrjob runner (default: the profile's).")
 @click.option("--force", is_flag=True, help="Do the run's interval again even where nothing changed.")
+@click.option("--approve", "approved", is_flag=True, help="Say yes to a promotion that awaits a person.")
 @PROFILE
 @JSON
 def run(
@@ -120,8 +121,8 @@ def status(name: str, profile: str | None, as_json: bool) -> None:
 @JSON
 def report(name: str, date: str | None, profile: str | None, as_json: bool) -> None:
     """Write one HTML file of pictures of a run."""
-    from millrace.report.page import write_report
     from millrace.stages import open_run
+    from millrace.stages.reporting import write_report
 
     path = write_report(open_run(name, date, profile=profile))
     emit({"report": str(path)}, as_json, lambda _: click.echo(path))

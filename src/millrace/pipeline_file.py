@@ -255,13 +255,10 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
     labels = pipeline.by_role("label")
     if len(labels) > 1:
         add(["columns", labels[1]], "one column with role label", f"{len(labels)}: {', '.join(labels)}")
-    times = pipeline.by_role("time")
     if pipeline.source.time and pipeline.source.time in columns:
         kind = pipeline.columns[pipeline.source.time].type
         if kind not in ("timestamp", "date"):
             add(["columns", pipeline.source.time, "type"], "timestamp or date (it is source.time)", repr(kind))
-    elif times and pipeline.source.time is None and pipeline.source.interval != "none" and pipeline.source.file_date is None:
-        add(["source"], f"time: {times[0]} (the column with role time)", "none")
     if pipeline.sample.method == "cluster" and pipeline.sample.by is None:
         add(["sample", "method"], "sample.by names the key of the clusters", "none")
     if pipeline.source.interval == "none" and pipeline.evaluate.holdout is not None:

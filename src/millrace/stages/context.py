@@ -7,20 +7,28 @@ token of now differs from the token kept. The first night, a late file, a change
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from millrace import intervals
+from millrace.data.split import Split
+from millrace.mapreduce.job import ColumnJob, JobPlan
+from millrace.mapreduce.run import run_job
 from millrace.profiles import Profile
 from millrace.spec import Duration, Pipeline, parse_duration
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
+
+STAGE_OF = {"sharded": "shard", "evaluation": "evaluate", "scores": "score", "quarantine": "clean"}
+"""The stage that makes a table, where the two have different names."""
 
 
 class Options(BaseModel):
@@ -33,6 +41,7 @@ class Options(BaseModel):
     sample_rows: int | None = None
     runner: str | None = None
     force: bool = False
+    approved: bool = False
 
 
 class StageResult(BaseModel):
@@ -79,8 +88,9 @@ class Run:
 
     def version(self, stage: str) -> int | None:
         """The version of a stage's table that this run reads: as told by the earlier stage, else the newest."""
-        if stage in self.upstream:
-            return self.upstream[stage]
+        told = self.upstream.get(STAGE_OF.get(stage, stage))
+        if told is not None and stage != "quarantine":
+            return told
         table = self.table(stage)
         return table.version() if table.exists() else None
 
@@ -92,6 +102,32 @@ class Run:
     def transaction(self, stage: str, *inputs: object) -> str:
         """The application transaction id of a commit: pipeline, stage, interval and a hash of all inputs."""
         return f"{self.pipeline.name}/{stage}/{self.date}/{digest(*inputs)}"
+
+    @contextlib.contextmanager
+    def shuffle_folder(self) -> Iterator[str]:
+        """A folder that all tasks of a job reach, gone afterwards."""
+        folder = self.profile.home / "shuffle"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as name:
+            yield name
+
+    def run_job(self, job: type[ColumnJob], plan: JobPlan, splits: Sequence[Split]) -> list[tuple[str, Any]]:
+        """The pairs of a job on this run's runner, with progress told."""
+        words = job.__name__.lower()
+        return run_job(job, plan, splits, runner=self.runner(), tasks=self.profile.tasks, progress=self.progress(words))
+
+    def job_plan(self, out: str, **params: Any) -> JobPlan:
+        """The plan of a job that writes below `out`."""
+        options = dict(self.profile.storage_options)
+        return JobPlan(pipeline=self.pipeline, out=out, storage_options=options, params=params)
+
+    def part_splits(self, name: str, version: int, wanted: Collection[str]) -> list[Split]:
+        """A split for every file of these intervals of a table's version."""
+        table = self.table(name)
+        return [
+            Split(f"{table.uri}/{part.path}", "parquet", 0, 0, 1, None, part.interval, part.size)
+            for part in table.parts(version, wanted)
+        ]
 
     def progress(self, words: str) -> Callable[[int, int], None]:
         """A progress callback for a job that tells splits done of all, at most once a second."""

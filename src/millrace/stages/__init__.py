@@ -1,0 +1,138 @@
+"""The stages, one function each, from table versions to one commit: what Airflow and `millrace run` call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from millrace import intervals, pipeline_file
+from millrace.errors import MillraceError, RequestError
+from millrace.profiles import load_profile, pipelines_folder
+from millrace.spec import parse_duration
+from millrace.stage_names import SCORING, TRAINING
+from millrace.stages.context import Options, Run, StageResult
+
+Stage = Callable[[Run], StageResult]
+STAGES = (*TRAINING, *SCORING)
+
+
+def stage_function(name: str) -> Stage:
+    """The function of a stage; its imports happen here, so that a task loads only what it needs.
+
+    Raises RequestError for an unknown name.
+    """
+    if name in ("check", "clean", "shard", "stats"):
+        from millrace.stages import ingest, layout
+
+        return {"check": ingest.check, "clean": ingest.clean, "shard": layout.shard, "stats": layout.stats}[name]
+    if name in ("drift", "sample"):
+        from millrace.stages import choose
+
+        return {"drift": choose.drift, "sample": choose.sample}[name]
+    if name in ("train", "evaluate", "promote", "compress"):
+        from millrace.stages import learn
+
+        return {
+            "train": learn.train,
+            "evaluate": learn.evaluate_stage,
+            "promote": learn.promote,
+            "compress": learn.compress_stage,
+        }[name]
+    if name == "score":
+        from millrace.stages import scoring
+
+        return scoring.score
+    if name == "report":
+        from millrace.stages import reporting
+
+        return reporting.report
+    raise RequestError("unknown stage", expected=f"one of {', '.join(STAGES)}", found=repr(name))
+
+
+def open_run(
+    name: str,
+    date: str | None,
+    *,
+    profile: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda words: None,
+) -> Run:
+    """A run of the pipeline `name` for the interval `date` (default: the newest that its source files show).
+
+    Raises RequestError and its kin where the pipeline file, the profile, the date or an option is wrong.
+    """
+    pipeline = pipeline_file.load(pipeline_file.find(name, pipelines_folder()))
+    given = {key: value for key, value in (options or {}).items() if value not in (None, "")}
+    if "window" in given:
+        try:
+            parse_duration(given["window"])
+        except ValueError as error:
+            raise RequestError("wrong window", expected="a duration such as 60d", found=str(error)) from None
+    run = Run(
+        pipeline=pipeline,
+        profile=load_profile(profile),
+        date=date or "",
+        options=Options.model_validate(given),
+        say=say,
+    )
+    if date is None:
+        from millrace.stages.ingest import newest_interval
+
+        return replace(run, date=newest_interval(run))
+    intervals.interval_start(date, pipeline.source.interval)
+    return run
+
+
+def run_stage(
+    stage: str,
+    pipeline_name: str,
+    date: str,
+    *,
+    profile: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    upstream: Mapping[str, int] | None = None,
+    progress: Callable[[str], None] = lambda words: None,
+) -> StageResult:
+    """Run one stage on named versions of its input tables (`upstream`: stage → version; else the newest).
+
+    Returns the version it committed, or the version there was where nothing had to be done. Raises MillraceError.
+    """
+    run = open_run(pipeline_name, date, profile=profile, options=options, say=progress)
+    return _timed(stage, replace(run, upstream=dict(upstream or {})))
+
+
+def run_stages(run: Run, first: str, last: str) -> list[StageResult]:
+    """Run the stages from `first` to `last` in order, each on the versions that the ones before committed."""
+    order = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    if not order:
+        raise RequestError("wrong order of stages", expected=f"--from before --until in {', '.join(STAGES)}")
+    results: list[StageResult] = []
+    versions: dict[str, int] = {}
+    for name in order:
+        if run.pipeline.label is None and name in ("train", "evaluate", "promote", "compress", "score", "report"):
+            run.say(f"{name}: left out, no column has the role label")
+            continue
+        result = _timed(name, replace(run, upstream=dict(versions)))
+        results.append(result)
+        if result.version is not None:
+            versions[name] = result.version
+    return results
+
+
+def _timed(stage: str, run: Run) -> StageResult:
+    started = time.monotonic()
+    try:
+        result = stage_function(stage)(run)
+    except MillraceError as error:
+        error.add_note(f"in stage {stage} of {run.pipeline.name}, interval {run.date}")
+        raise
+    result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
+    words = result.details.get("words", "")
+    ledger = f": {result.ledger}" if result.ledger is not None else ""
+    run.say(f"{stage} done in {result.seconds:.1f} s{ledger}{f'; {words}' if words else ''}")
+    return result
+
+
+__all__ = ["Options", "Run", "StageResult", "open_run", "run_stage", "run_stages", "stage_function"]

@@ -1,0 +1,168 @@
+"""The stages that choose what teaches: statistics in; a drift verdict, then the training sample with weights, out."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from millrace import intervals
+from millrace.data.drift import RUNS_PER_YEAR, DriftVerdict, compare, drift_columns, split_window
+from millrace.data.hashing import seed_of
+from millrace.data.holdout import Holdout, plan_holdout
+from millrace.data.population import Population
+from millrace.data.sample import SamplePlan, plan_sample
+from millrace.data.sample_choice import Choice, choose_method
+from millrace.data.stats import Stats, from_table
+from millrace.errors import GateClosed
+from millrace.spec import Pipeline, Sample
+from millrace.stages.context import Run, StageResult
+from millrace.stages.ingest import salt
+from millrace.stages.rows import commit_rows
+from millrace.storage.commits import EVERYTHING, Commit
+from millrace.storage.ledger import Ledger
+from millrace.storage.parts import Part
+
+DRIFT = pa.schema([pa.field("data_interval", pa.string()), pa.field("verdict", pa.string())])
+
+
+def usable(run: Run, name: str) -> list[str]:
+    """The intervals of the window whose rows a table holds, oldest first; all intervals where there is no time."""
+    tokens = run.tokens(name)
+    version = run.version(name)
+    rows = run.table(name).intervals(version) if version is not None else {}
+    return [each for each in run.window() if each in tokens and rows.get(each)]
+
+
+def read_statistics(run: Run) -> dict[str, Stats]:
+    """The statistics of each usable interval of the window."""
+    names = usable(run, "stats")
+    if not names:
+        raise GateClosed(
+            "no statistics in the window", hint=f"millrace run {run.pipeline.name} --from check --until stats"
+        )
+    return from_table(run.table("stats").read(run.version("stats"), intervals=names))
+
+
+def drift(run: Run) -> StageResult:
+    """Compare the recent half of the window with the half before it, from statistics alone."""
+    pipeline, table = run.pipeline, run.table("drift")
+    names = usable(run, "stats")
+    transaction = run.transaction("drift", {n: t for n, t in run.tokens("stats").items() if n in names}, pipeline.drift)
+    version = table.committed(transaction) if table.exists() else None
+    if version is None:
+        found = read_statistics(run)
+        reference, recent = split_window(list(found), run.kind, pipeline.drift)
+        verdict = compare(
+            [found[name] for name in reference],
+            [found[name] for name in recent],
+            pipeline.drift,
+            columns=drift_columns(pipeline),
+            runs_per_year=RUNS_PER_YEAR.get(run.kind, 1.0),
+        )
+        row = {"data_interval": run.date, "verdict": verdict.model_dump_json()}
+        version = commit_rows(run, "drift", pa.Table.from_pylist([row], schema=DRIFT), transaction)
+    verdict = read_drift(run, version)
+    shifted = [column.column for column in verdict.columns if column.drifted]
+    run.say(f"drift: {verdict.words}: {verdict.reason}")
+    return StageResult(
+        stage="drift",
+        table=table.uri,
+        version=version,
+        details={"words": f"{verdict.words}: {verdict.reason}", "drifted": shifted, "shift": verdict.shift},
+    )
+
+
+def read_drift(run: Run, version: int | None) -> DriftVerdict:
+    """The drift verdict of the run's interval."""
+    rows = run.table("drift").read(version, intervals=[run.date]).to_pylist()
+    if not rows:
+        raise GateClosed(f"{run.date} has no drift verdict", hint=f"millrace run {run.pipeline.name} --from drift")
+    return DriftVerdict.model_validate_json(rows[-1]["verdict"])
+
+
+def sample(run: Run) -> StageResult:
+    """Draw the training sample from the window without its holdout; the rows' weights undo the drawing."""
+    from mrjobs.sample import SampleRows, sample_schema
+
+    pipeline, table = asked(run), run.table("sample")
+    if pipeline.label is None:
+        raise GateClosed(
+            "nothing to predict, so nothing to sample for", expected="a column with role label", found="none"
+        )
+    present = usable(run, "sharded")
+    holdout = plan_holdout(pipeline, present, pipeline.train.label_delay)
+    version = run.version("sharded")
+    if version is None:
+        raise GateClosed("no sharded table to sample from", hint=f"millrace run {pipeline.name} --until shard")
+    verdict = read_drift(run, run.version("drift")) if run.kind != "none" else None
+    splits = run.part_splits("sharded", version, holdout.training)
+    plan = plan_of(run, pipeline, holdout, verdict)
+    used = {name: token for name, token in run.tokens("sharded").items() if name in holdout.training}
+    transaction = run.transaction("sample", used, plan, holdout, salt(run, table))
+    committed = table.committed(transaction) if table.exists() else None
+    if committed is None:
+        run.say(f"sample: {plan.method}{f' by {plan.by}' if plan.by else ''}: {'; '.join(plan.why)}")
+        with run.shuffle_folder() as shuffle:
+            params = {"sample": plan.model_dump(mode="json"), "holdout": holdout.model_dump(mode="json")}
+            pairs = run.run_job(SampleRows, run.job_plan(table.uri, shuffle=shuffle, **params), splits)
+        committed = table.commit(
+            Commit(
+                parts=[Part.model_validate(value["part"]) for _, value in pairs if value["part"]],
+                schema=sample_schema(pipeline),
+                transaction=transaction,
+                replace=EVERYTHING,
+                ledger=Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs),
+                inputs={"sharded": version},
+                details={**params, "date": run.date},
+            )
+        )
+    ledger = table.ledger(committed)
+    words = f"{plan.method}{f' by {plan.by}' if plan.by else ''}: {'; '.join(plan.why)}"
+    return StageResult(
+        stage="sample",
+        table=table.uri,
+        version=committed,
+        ledger=ledger,
+        details={"words": words, "method": plan.method, "by": plan.by, "rows": ledger.rows_out},
+    )
+
+
+def asked(run: Run) -> Pipeline:
+    """The pipeline with the sample that this run's form asks for."""
+    options, section = run.options, run.pipeline.sample.model_dump()
+    if options.sample_method:
+        section["method"] = options.sample_method
+    if options.sample_rows:
+        section.update(rows=options.sample_rows, fraction=None)
+    return run.pipeline.model_copy(update={"sample": Sample.model_validate(section)})
+
+
+def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdict | None) -> SamplePlan:
+    """The plan from exact counts: one job counts the rows that may teach, by stratum."""
+    drifted = None if verdict is None else [column.column for column in verdict.columns if column.drifted]
+    stats = Stats.merged(read_statistics(run).values())
+    distinct = {name: float(column.distinct()) for name, column in stats.columns.items()}
+
+    def choose(rows: int, rate: float | None) -> Choice:
+        return choose_method(pipeline, rows, drifted, distinct, rate)
+
+    first = count_population(run, holdout, None)
+    choice = choose(first.rows, first.label_rate())
+    population = (
+        first if choice.by is None or choice.method != "stratified" else count_population(run, holdout, choice.by)
+    )
+    seed = seed_of(pipeline.name, "sample", run.date)
+    end = intervals.interval_start(intervals.previous(holdout.training[-1], run.kind, -1), run.kind)
+    return plan_sample(choice, population, seed, end)
+
+
+def count_population(run: Run, holdout: Holdout, by: str | None) -> Population:
+    """Rows that may teach, by stratum, label and day. Raises GateClosed where there are none."""
+    from mrjobs.sample import CountPopulation
+
+    version = run.version("sharded")
+    assert version is not None, "its tokens were read"
+    job = run.job_plan(run.table("sample").uri, by=by, holdout=holdout.model_dump(mode="json"))
+    pairs = run.run_job(CountPopulation, job, run.part_splits("sharded", version, holdout.training))
+    if not pairs:
+        raise GateClosed("no labelled row to train on", expected=f"rows in {', '.join(holdout.training)}", found="none")
+    return Population.from_json(pairs[0][1])

@@ -1,0 +1,347 @@
+"""The stages that every row goes through: check, clean, shard and stats, each for the intervals that are stale.
+
+Raw files in; `check` (verdict, raw statistics and what cleaning learns from), `clean`, `quarantine`, `sharded` and
+`stats` tables out. Where the files' names hold no date, a change of any file makes all intervals stale.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from millrace import intervals
+from millrace.data.check_verdict import Verdict
+from millrace.data.clean import clean_schema
+from millrace.data.clean_groups import GroupFills
+from millrace.data.clean_plan import plan_clean
+from millrace.data.clean_rejects import QUARANTINE
+from millrace.data.stats import Stats
+from millrace.errors import GateClosed, InputError
+from millrace.mapreduce.splits import plan_splits
+from millrace.stages.context import Run, StageResult, digest, stale, within
+from millrace.stages.rows import commit_intervals
+from millrace.storage.commits import Commit
+from millrace.storage.files import SourceFile, list_files
+from millrace.storage.ledger import Ledger
+from millrace.storage.parts import Part
+
+EVERY = "*"  # the token name of sources whose files hold no date: all files together
+CHECKED = pa.schema(
+    [
+        pa.field("data_interval", pa.string()),
+        pa.field("rows", pa.int64()),
+        pa.field("unreadable", pa.int64()),
+        pa.field("verdict", pa.string()),
+        pa.field("stats", pa.binary()),
+        pa.field("fills", pa.binary()),
+    ]
+)
+
+
+def source_files(run: Run) -> dict[str, list[SourceFile]]:
+    """The source files by interval (by ``*`` where their names hold no date), those after the run's date left out."""
+    source = run.pipeline.source
+    files = list_files(source.uri)
+    if source.file_date is None or source.interval == "none":
+        return {EVERY: files}
+    found: dict[str, list[SourceFile]] = {}
+    for file in files:
+        name = intervals.file_interval(file.path, source.file_date, source.interval)
+        if name is None:
+            raise InputError(
+                "no date in a file's name", expected=f"source.file_date {source.file_date!r}", found=file.path
+            )
+        found.setdefault(name, []).append(file)
+    wanted = set(run.window()) if run.date else set(found)
+    return {name: found[name] for name in sorted(found) if name in wanted}
+
+
+def newest_interval(run: Run) -> str:
+    """The newest interval that the names of the source files show; else of the checked rows; else of today."""
+    if run.pipeline.source.interval == "none":
+        return intervals.ALL
+    files = source_files(run)
+    if EVERY not in files:
+        return max(files)
+    table = run.table("check")
+    if table.exists():
+        known = [name for name in table.intervals() if name != intervals.UNKNOWN]
+        if known:
+            return max(known)
+    return _newest_in_rows(run)
+
+
+def _newest_in_rows(run: Run) -> str:
+    """The newest interval in the rows of the newest files, read once: for a first run without a date."""
+    from millrace.data.convert import convert
+    from millrace.data.raw import read_split
+    from millrace.storage.files import open_input
+
+    time = run.pipeline.source.time
+    newest = ""
+    for split in plan_splits(list_files(run.pipeline.source.uri), run.pipeline):
+        for raw in read_split(split, run.pipeline, open_input):
+            typed = convert(raw.batch, run.pipeline).batch
+            names = intervals.name_intervals(typed.column(str(time)), run.kind)
+            newest = max([newest, *(n for n in names.unique().to_pylist() if n != intervals.UNKNOWN)])
+    return newest or intervals.interval_name(datetime(1970, 1, 1), run.kind)
+
+
+def _check_tokens(run: Run) -> tuple[dict[str, str], dict[str, list[SourceFile]]]:
+    pipeline = run.pipeline
+    shape = digest(pipeline.source, pipeline.columns, pipeline.check, pipeline.clean)
+    files = source_files(run)
+    return {name: digest([file.fingerprint for file in each], shape) for name, each in files.items()}, files
+
+
+def check(run: Run) -> StageResult:
+    """Judge the raw rows of every stale interval; raise CheckFailed where the run's own interval fails.
+
+    One scan gives the verdict, the statistics of the raw rows and what cleaning learns from. An older interval of the
+    window that fails is reported and left out by the stages that follow.
+    """
+    from mrjobs.check import Check
+
+    table, pipeline = run.table("check"), run.pipeline
+    tokens, files = _check_tokens(run)
+    kept = run.tokens("check")
+    todo = stale(tokens, {} if run.options.force and EVERY in tokens else kept)
+    if run.options.force and run.date in tokens and run.date not in todo:
+        todo.append(run.date)
+    if pipeline.source.file_date and run.kind != "none" and run.date not in tokens:
+        _missing(run)
+    if not tokens and not kept:
+        raise GateClosed("no file in the window", expected=f"files of {run.window()[0]} to {run.date}", found="none")
+    ledger = Ledger()
+    if todo:
+        chosen = [file for name in todo for file in files[name]]
+        splits = plan_splits(chosen, pipeline)
+        run.say(f"check: {len(chosen)} files of {told_range(todo)}")
+        with run.shuffle_folder() as shuffle:
+            pairs = run.run_job(Check, run.job_plan(table.uri, shuffle=shuffle), splits)
+        rows = [_checked_row(interval, value) for interval, value in pairs if interval != intervals.UNKNOWN]
+        if not rows and not kept:
+            raise GateClosed(
+                "no readable row", expected="rows in the source files", found=f"none in {len(chosen)} files"
+            )
+        found = {row["data_interval"]: tokens.get(row["data_interval"], tokens.get(EVERY, "")) for row in rows}
+        now = {EVERY: tokens[EVERY]} | found if EVERY in tokens else {**kept, **{name: tokens[name] for name in todo}}
+        commit_intervals(
+            run,
+            "check",
+            pa.Table.from_pylist(rows, schema=CHECKED),
+            transaction=run.transaction("check", {name: tokens[name] for name in todo}, salt(run, table)),
+            replace=None if EVERY in tokens else todo,
+            details={"tokens": now},
+        )
+        read = sum(row["rows"] + row["unreadable"] for row in rows)
+        ledger = Ledger(rows_in=read, rows_out=read)
+    return _judged(run, ledger, todo)
+
+
+def _checked_row(interval: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "data_interval": interval,
+        "rows": value["rows"],
+        "unreadable": value["unreadable"],
+        "verdict": json.dumps(value["verdict"]),
+        "stats": base64.b64decode(value["stats"]),
+        "fills": base64.b64decode(value["fills"]) if value.get("fills") else None,
+    }
+
+
+def _missing(run: Run) -> None:
+    source = run.pipeline.source
+    words = f"no file of {run.date}: expected a name with {source.file_date} among {source.uri}"
+    if source.on_missing_files == "fail":
+        raise InputError(words, hint="deliver it and run again, or set source.on_missing_files: warn")
+    run.say(f"WARNING {words}; the window's other intervals go on, a late file is taken up by a later run")
+
+
+def _judged(run: Run, ledger: Ledger, todo: list[str]) -> StageResult:
+    """The verdicts of the window: the run's own interval fails the run, others are told."""
+    verdicts = read_verdicts(run)
+    failed = [name for name, verdict in verdicts.items() if verdict.unmet("fail")]
+    warned = [outcome for name in todo if name in verdicts for outcome in verdicts[name].unmet("warn")]
+    for name in failed:
+        if name != run.date:
+            run.say(f"WARNING {name} fails its check and is left out")
+    if run.date in failed:
+        verdicts[run.date].raise_failed(run.date)
+    own = verdicts.get(run.date)
+    met = f"{sum(each.success for each in own.outcomes)} of {len(own.outcomes)} expectations met" if own else "no rows"
+    return StageResult(
+        stage="check",
+        table=run.table("check").uri,
+        version=run.table("check").version(),
+        ledger=ledger if todo else None,
+        details={
+            "words": f"{run.date}: {met}" if todo else f"nothing new; {run.date}: {met}",
+            "intervals": len(todo),
+            "failed": failed[-10:],
+            "warnings": sorted({f"{each.expect}({each.column or ''})" for each in warned})[:20],
+        },
+    )
+
+
+def read_verdicts(run: Run) -> dict[str, Verdict]:
+    """The verdict on every checked interval of the run's window."""
+    rows = run.table("check").read(run.version("check"), columns=["data_interval", "verdict"], intervals=run.window())
+    return {row["data_interval"]: Verdict.model_validate_json(row["verdict"]) for row in rows.to_pylist()}
+
+
+def raw_statistics(run: Run) -> tuple[Stats | None, GroupFills | None]:
+    """The merged raw statistics of the window, and what group fills are learned from."""
+    pipeline, table = run.pipeline, run.table("check")
+    rows = table.read(run.version("check"), columns=["stats", "fills"], intervals=run.window()).to_pylist()
+    merged = Stats.merged(Stats.from_bytes(row["stats"]) for row in rows) if rows else None
+    fills = [GroupFills.from_bytes(row["fills"], pipeline) for row in rows if row["fills"]]
+    groups = fills[0] if fills else None
+    for state in fills[1:]:
+        groups.merge(state)  # type: ignore[union-attr]
+    return merged, groups
+
+
+def clean(run: Run) -> StageResult:
+    """Clean the raw rows of every stale interval into `clean`, and what can't be used into `quarantine`."""
+    from mrjobs.clean import Clean
+
+    pipeline, table, quarantine = run.pipeline, run.table("clean"), run.table("quarantine")
+    shape = digest(pipeline.columns, pipeline.clean, [each for each in pipeline.check if each.severity == "quarantine"])
+    upstream = {name: token for name, token in run.tokens("check").items() if name != EVERY}
+    verdicts = read_verdicts(run)
+    passed = {name for name, verdict in verdicts.items() if not verdict.unmet("fail")}
+    tokens = {name: digest(token, shape) for name, token in upstream.items() if name in passed}
+    kept = run.tokens("clean")
+    todo = stale_intervals(run, tokens, kept)
+    if not todo:
+        return nothing_new(run, "clean", "clean")
+    files = source_files(run)
+    chosen = [file for name, each in files.items() if name == EVERY or name in todo for file in each]
+    learned = plan_clean(pipeline, *raw_statistics(run))
+    uris = {"clean": table.uri, "quarantine": quarantine.uri}
+    plan = run.job_plan(table.uri, plan=learned.model_dump(mode="json"), tables=uris, intervals=todo)
+    run.say(f"clean: {len(chosen)} files of {told_range(todo)}")
+    splits = plan_splits(chosen, pipeline)
+    pairs = run.run_job(Clean, plan, splits)
+    pairs = _without_ruins(run, pairs)
+    done = {name: tokens[name] for name in todo if name in {interval for interval, _ in pairs}}
+    parts: dict[str, list[Part]] = {"clean": [], "quarantine": []}
+    for _, value in pairs:
+        for name, part in value["parts"].items():
+            parts[name].append(Part.model_validate(part))
+    ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
+    replaced = sorted({interval for interval, _ in pairs})
+    transaction = run.transaction("clean", done, salt(run, table))
+    quarantined = quarantine.commit(
+        Commit(
+            parts=parts["quarantine"],
+            schema=_with_interval(QUARANTINE),
+            transaction=f"{transaction}/quarantine",
+            replace=replaced,
+        )
+    )
+    version = table.commit(
+        Commit(
+            parts=parts["clean"],
+            schema=clean_schema(pipeline),
+            transaction=transaction,
+            replace=replaced,
+            ledger=ledger,
+            inputs={"check": run.version("check"), "files": len(chosen)},
+            details={
+                "tokens": {**kept, **done},
+                "plan": learned.model_dump(mode="json"),
+                "quarantine": quarantined,
+                "changes": _changes(value["changes"] for _, value in pairs),
+            },
+        )
+    )
+    return StageResult(
+        stage="clean",
+        table=table.uri,
+        version=version,
+        ledger=ledger,
+        details={"words": told_range(todo), "intervals": len(todo)},
+    )
+
+
+def _without_ruins(run: Run, pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The pairs of the intervals that can be used: of a ruined one hardly any row could be read.
+
+    The run's own interval, ruined, fails the run; another is told and left out, and tried again by the next run.
+    """
+    limit = run.pipeline.source.max_bad_rows
+    ledgers: dict[str, Ledger] = {}
+    for interval, value in pairs:
+        ledgers[interval] = ledgers.get(interval, Ledger()) + Ledger.model_validate(value["ledger"])
+    ruined = {
+        interval: ledger
+        for interval, ledger in ledgers.items()
+        if interval != intervals.UNKNOWN and sum(ledger.quarantined.values()) > limit * ledger.rows_in
+    }
+    for interval, ledger in ruined.items():
+        if interval == run.date:
+            raise GateClosed(
+                f"too many rows of {interval} can't be used",
+                expected=f"at most {limit:.0%} (source.max_bad_rows)",
+                found=str(ledger),
+                hint="mend the files and run again",
+            )
+        run.say(f"WARNING {interval} is left out, too many of its rows can't be used: {ledger}")
+    return [(interval, value) for interval, value in pairs if interval not in ruined]
+
+
+def _with_interval(schema: pa.Schema) -> pa.Schema:
+    if "data_interval" in schema.names:
+        return schema
+    return schema.append(pa.field("data_interval", pa.string()))
+
+
+def _changes(all_changes: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    total: dict[str, dict[str, int]] = {}
+    for changes in all_changes:
+        for column, rules in changes.items():
+            counts = total.setdefault(column, {})
+            for rule, count in rules.items():
+                counts[rule] = counts.get(rule, 0) + count
+    return total
+
+
+def stale_intervals(run: Run, tokens: Mapping[str, str], kept: Mapping[str, str]) -> list[str]:
+    """The stale intervals (of the window, where files have dates), and with `force` the run's own."""
+    by_file = run.pipeline.source.file_date is not None and run.kind != "none"
+    todo = stale(within(tokens, run.window()) if by_file else tokens, kept)
+    if run.options.force and run.date in tokens and run.date not in todo:
+        todo.append(run.date)
+    return sorted(todo)
+
+
+def salt(run: Run, table: Any) -> int | None:
+    """With `force`, a transaction of its own per table version, so that the interval is done again."""
+    return table.version() if run.options.force and table.exists() else None
+
+
+def nothing_new(run: Run, stage: str, name: str) -> StageResult:
+    """The result of a stage that finds every interval done."""
+    table = run.table(name)
+    if not table.exists():
+        raise GateClosed(f"{stage} has no interval to work on", hint="the intervals of the window hold no usable rows")
+    return StageResult(
+        stage=stage, table=table.uri, version=table.version(), details={"words": "nothing new", "intervals": 0}
+    )
+
+
+def told_range(names: list[str]) -> str:
+    """An interval, or the first and last of several with their number."""
+    if names == [EVERY]:
+        return "all intervals"
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} intervals)"
+
+
+__all__ = ["EVERY", "check", "clean", "nothing_new", "read_verdicts", "salt", "stale_intervals", "told_range"]

@@ -1,0 +1,75 @@
+"""What the command line shows: results of stages as a table, the status of a pipeline, where keys are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from millrace.stages.context import Run, StageResult
+
+
+def results_grid(results: Sequence[StageResult], title: str | None = None) -> Grid:
+    """A row a stage: rows in, out, quarantined, duplicates, seconds, and what it says of itself."""
+    grid = Grid(title=title, title_justify="left")
+    for name in ("stage", "version"):
+        grid.add_column(name)
+    for name in ("rows in", "out", "quarantined", "duplicates", "seconds"):
+        grid.add_column(name, justify="right")
+    grid.add_column("", overflow="fold")
+    for result in results:
+        ledger = result.ledger
+        counts = (
+            [ledger.rows_in, ledger.rows_out, sum(ledger.quarantined.values()), ledger.duplicates]
+            if ledger is not None
+            else []
+        )
+        cells = [f"{count:,}" for count in counts] or ["", "", "", ""]
+        version = "" if result.version is None else str(result.version)
+        grid.add_row(result.stage, version, *cells, f"{result.seconds:.1f}", str(result.details.get("words", "")))
+    return grid
+
+
+def results_table(results: Sequence[StageResult]) -> None:
+    """Print the table of results."""
+    Console().print(results_grid(results))
+
+
+def status_of(run: Run) -> dict[str, Any]:
+    """Tables with version, rows and newest interval; champion and challenger; as JSON."""
+    from millrace.stages.learn import champion_summary
+
+    tables = {}
+    for stage in ("check", "clean", "quarantine", "sharded", "stats", "drift", "sample", "evaluation", "scores"):
+        table = run.table(stage)
+        if table.exists():
+            version = table.version()
+            parts = table.parts(version)
+            tables[stage] = {
+                "version": version,
+                "rows": sum(part.rows for part in parts),
+                "files": len(parts),
+                "newest": max((part.interval or "" for part in parts), default=""),
+                "where": table.uri,
+            }
+    return {
+        "pipeline": run.pipeline.name,
+        "date": run.date,
+        "tables": tables,
+        "champion": champion_summary(run) if tables else None,
+    }
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """Print the status for people."""
+    grid = Grid(title=f"{status['pipeline']}", title_justify="left")
+    for name, justify in (("table", "left"), ("version", "right"), ("rows", "right"), ("files", "right")):
+        grid.add_column(name, justify=justify)  # type: ignore[arg-type]
+    grid.add_column("newest")
+    for name, facts in status["tables"].items():
+        grid.add_row(name, str(facts["version"]), f"{facts['rows']:,}", f"{facts['files']:,}", facts["newest"])
+    console = Console()
+    console.print(grid)
+    console.print(f"champion: {status['champion'] or 'none yet'}")
