@@ -241,7 +241,7 @@ _idle: list[TaskServer] = []
 def task_server() -> Iterator[TaskServer]:
     """A warm server for this thread alone; kept for the next user unless it broke."""
     server = _idle.pop() if _idle else TaskServer()
-    if server.path != sys.path:
+    if server.path != sys.path or server.process.poll() is not None:
         server.close()
         server = TaskServer()
     try:

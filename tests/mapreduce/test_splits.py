@@ -1,0 +1,65 @@
+"""Splits: where files are cut, which interval they belong to, and what is refused before any task runs."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.data.raw import Split
+from millrace.errors import InputError
+from millrace.mapreduce.splits import plan_splits
+from millrace.spec import Column, Pipeline, Source
+from millrace.storage.files import list_files
+
+
+def pipeline(**source: Any) -> Pipeline:
+    columns = {name: Column(type="string", role="categorical") for name in ("a", "b")}
+    return Pipeline(name="p", source=Source(**{"uri": "x", "interval": "none", **source}), columns=columns)
+
+
+def write(folder: Path, name: str, data: bytes) -> list[Any]:
+    (folder / name).write_bytes(data)
+    return list_files(str(folder))
+
+
+def cuts(splits: list[Split]) -> list[tuple[int, int, int]]:
+    return [(split.start, split.length, split.first_row) for split in splits]
+
+
+def test_cut_at_the_first_record_end_behind_the_split_size(tmp_path: Path) -> None:
+    files = write(tmp_path, "x.csv", b'a,b\n1,2\n"3\n\n4",5\n\n6,7\n8,9')
+    assert cuts(plan_splits(files, pipeline(), 8)) == [(0, 8, 1), (8, 9, 2), (17, 8, 3)]
+    assert cuts(plan_splits(files, pipeline(), 9)) == [(0, 17, 1), (17, 8, 3)]
+    assert cuts(plan_splits(files, pipeline(), 1000)) == [(0, 25, 1)]
+
+
+def test_compressed_and_wide_files_are_whole(tmp_path: Path) -> None:
+    text = b"a,b\n" + b"1,2\n" * 100
+    assert len(plan_splits(write(tmp_path, "x.csv.gz", gzip.compress(text, 0)), pipeline(), 50)) == 1
+    wide = write(tmp_path, "x.csv.gz", text.decode().encode("utf-16"))
+    assert len(plan_splits(wide, pipeline(encoding="utf-16"), 50)) == 1
+
+
+def test_the_interval_is_in_the_files_name(tmp_path: Path) -> None:
+    files = write(tmp_path, "clicks-2026-01-05.csv", b"a,b\n")
+    source = {"interval": "daily", "file_date": "%Y-%m-%d"}
+    assert [split.interval for split in plan_splits(files, pipeline(**source))] == ["2026-01-05"]
+    assert [split.interval for split in plan_splits(files, pipeline())] == [None]
+    with pytest.raises(InputError, match=r"no date in the name of .*/undated\.csv: expected a date like %Y-%m-%d"):
+        plan_splits(write(tmp_path, "undated.csv", b"a,b\n"), pipeline(**source))
+
+
+def test_a_large_file_with_another_header_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing column 'b'"):
+        plan_splits(write(tmp_path, "x.csv", b"a,c\n" + b"1,2\n" * 50), pipeline(), 10)
+
+
+def test_real_files(real_data: Callable[[str], Path]) -> None:
+    path = real_data("fraud_daily")
+    splits = plan_splits(list_files(str(path)), pipeline(interval="daily", file_date="%Y-%m-%d"))
+    assert splits[0].interval == "2018-04-01"
+    assert all(split.start == 0 and split.length == split.size for split in splits)
