@@ -218,6 +218,7 @@ def _short(value: Any) -> str:
 
 def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
     """Mistakes that show only between sections: names of columns, roles, expectations."""
+    from millrace.data.clean_mistakes import column_mistakes, rule_mistakes
     from millrace.data.expectations import validate_expectation
 
     found: list[Mistake] = []
@@ -234,6 +235,12 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
     for name in pipeline.clean:
         column(["clean", name], name, columns)
         column(["clean", name, "missing", "by"], pipeline.rule(name).missing.by, columns)
+        if name in columns:
+            for below, expected, value in rule_mistakes(pipeline.columns[name], pipeline.rule(name)):
+                add(["clean", name, *below], expected, value)
+    for name, declared in pipeline.columns.items():
+        for below, expected, value in column_mistakes(declared):
+            add(["columns", name, *below], expected, value)
     for position, expectation in enumerate(pipeline.check):
         for words in validate_expectation(expectation, pipeline.columns):
             add(["check", position], *_words(words))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from millrace.data.clean import Cleaned, Counts, clean_batch, clean_schema
 from millrace.data.clean_groups import GroupFills, needed
+from millrace.data.clean_mistakes import rule_mistakes
 from millrace.data.clean_plan import (
     CleanPlan,
     ColumnPlan,
@@ -150,18 +151,35 @@ def test_missing_values() -> None:
     assert outcome(clean_one("string", ["a", "z"], unknown)) == (["a", "unknown"], {"range": 1, "missing": 1}, {})
 
 
-def test_a_rule_that_does_not_fit_its_column_is_refused() -> None:
-    for kind, rule in [
-        ("int8", {"range": ["a", None]}),
-        ("timestamp", {"range": ["2018-02-30", None]}),
-        ("int8", {"values": ["x"]}),
-        ("int8", {"missing": {"fill": "constant", "value": "x"}}),
-        ("int8", {"missing": {"fill": "constant"}}),
-        ("string", {"missing": {"fill": "mean"}}),
-        ("string", {"outliers": {"method": "mad"}}),
-    ]:
+WRONG_RULES = [
+    ("int8", {"range": ["a", None]}),
+    ("timestamp", {"range": ["2018-02-30", None]}),
+    ("bool", {"range": [0, 1]}),
+    ("int8", {"values": ["x"]}),
+    ("int8", {"missing": {"fill": "constant", "value": 300}}),
+    ("int8", {"missing": {"fill": "constant"}}),
+    ("string", {"missing": {"fill": "mean"}}),
+    ("string", {"outliers": {"method": "mad"}}),
+]
+RIGHT_RULES = [
+    ("int8", {"range": ["-1", 500.5], "values": [1, "2", 3.0], "missing": {"fill": "constant", "value": "7"}}),
+    ("float32", {"range": [None, 1], "values": [0.5], "missing": {"fill": "constant", "value": 1}}),
+    ("date", {"range": ["2018-01-01", None], "missing": {"fill": "constant", "value": "2018-01-01"}}),
+    ("bool", {"values": [True, "no"], "missing": {"fill": "constant", "value": False}}),
+    ("string", {"range": ["a", "b"], "values": [1, "x"], "missing": {"fill": "constant", "value": 1}}),
+]
+
+
+def test_a_rule_that_does_not_fit_its_column_is_refused_by_the_file_and_by_cleaning() -> None:
+    for kind, rule in WRONG_RULES:
+        pipeline = make({"a": kind}, {"a": rule})
+        assert len(list(rule_mistakes(pipeline.columns["a"], pipeline.rule("a")))) == 1, rule
         with pytest.raises(RequestError, match="clean.a"):
             clean_one(kind, ["1"], rule)
+    for kind, rule in RIGHT_RULES:
+        pipeline = make({"a": kind}, {"a": rule})
+        assert list(rule_mistakes(pipeline.columns["a"], pipeline.rule("a"))) == []
+        clean_one(kind, pa.array([None], pa.string()), rule)
 
 
 # What is learned
