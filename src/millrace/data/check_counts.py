@@ -180,7 +180,7 @@ class Counted:
         """Rows whose z-score (x − center) / spread is not below the threshold."""
 
         def chosen(block: pa.Table) -> pa.BooleanArray:
-            scores = pc.divide(pc.subtract(block["value"].cast(pa.float64()), center), spread)
+            scores = pc.divide(pc.subtract(block["value"].cast(pa.float64(), safe=False), center), spread)
             return pc.invert(pc.less(pc.abs(scores) if double_sided else scores, threshold))
 
         return self.rows(chosen, limit)

@@ -91,7 +91,7 @@ def domain_mask(batch: pa.RecordBatch, row_condition: str | None) -> pa.BooleanA
     null_meets = condition.operator == "!=" and not (
         pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
     )
-    return pc.fill_null(kernel(column, literal(condition.value, column.type)), null_meets)
+    return pc.fill_null(kernel(*_alike(column, literal(condition.value, column.type))), null_meets)
 
 
 def consider(columns: Sequence[pa.Array], expectation: Expectation) -> pa.BooleanArray:
@@ -123,6 +123,15 @@ def literal(value: object, kind: pa.DataType) -> pa.Scalar:
     return pa.scalar(value)
 
 
+def _alike(one: Any, other: Any) -> tuple[Any, Any]:
+    """Integers beside floats as floats, rounded where they are beyond 2^53: as numpy compares them."""
+    if pa.types.is_integer(one.type) and pa.types.is_floating(other.type):
+        return one.cast(pa.float64(), safe=False), other
+    if pa.types.is_floating(one.type) and pa.types.is_integer(other.type):
+        return one, other.cast(pa.float64(), safe=False)
+    return one, other
+
+
 def members(values: Sequence[object], kind: pa.DataType) -> pa.Array:
     """The values that a column of type `kind` can hold, as that type: 2.5 is in no column of integers."""
     if pa.types.is_timestamp(kind):
@@ -143,10 +152,10 @@ def within(values: pa.Array, arguments: Mapping[str, Any]) -> pa.BooleanArray:
     inside: list[pa.BooleanArray] = []
     if arguments.get("min_value") is not None:
         kernel = pc.greater if arguments.get("strict_min") else pc.greater_equal
-        inside.append(kernel(values, literal(arguments["min_value"], values.type)))
+        inside.append(kernel(*_alike(values, literal(arguments["min_value"], values.type))))
     if arguments.get("max_value") is not None:
         kernel = pc.less if arguments.get("strict_max") else pc.less_equal
-        inside.append(kernel(values, literal(arguments["max_value"], values.type)))
+        inside.append(kernel(*_alike(values, literal(arguments["max_value"], values.type))))
     return reduce(pc.and_, inside)
 
 
@@ -177,7 +186,7 @@ def _is_value(column: pa.Array, value: object) -> pa.BooleanArray:
 
 def _all_equal(columns: Sequence[pa.Array]) -> pa.BooleanArray:
     first = columns[0]
-    same = [pc.fill_null(pc.equal(first, other), False) for other in columns[1:]]
+    same = [pc.fill_null(pc.equal(*_alike(first, other)), False) for other in columns[1:]]
     both = [pc.and_(first.is_null(), other.is_null()) for other in columns[1:]]
     return reduce(
         pc.and_, [pc.or_(*each) for each in zip(same, both, strict=True)], pa.repeat(pa.scalar(True), len(first))
@@ -195,7 +204,7 @@ def _all_differ(columns: Sequence[pa.Array]) -> pa.BooleanArray:
 
 def _sum_equal(columns: Sequence[pa.Array], arguments: Mapping[str, Any]) -> pa.BooleanArray:
     wide = pa.int64() if all(pa.types.is_integer(column.type) for column in columns) else pa.float64()
-    total = reduce(pc.add, [column.cast(wide) for column in columns])
+    total = reduce(pc.add, [column.cast(wide, safe=False) for column in columns])
     return pc.equal(total, literal(arguments["sum_total"], wide))
 
 
@@ -223,10 +232,10 @@ MASKS: dict[str, Mask] = {
     ),
     "column_values_to_match_strftime_format": lambda columns, a: parses_as_time(columns[0], a["strftime_format"]),
     "column_values_to_be_json_parseable": lambda columns, _: parses_as_json(columns[0]),
-    "column_pair_values_to_be_equal": lambda columns, _: pc.equal(*columns),
+    "column_pair_values_to_be_equal": lambda columns, _: pc.equal(*_alike(*columns)),
     "column_pair_values_a_to_be_greater_than_b": lambda columns, a: (
-        pc.greater_equal(*columns) if a.get("or_equal") else pc.greater(*columns)
-    ),
+        pc.greater_equal if a.get("or_equal") else pc.greater
+    )(*_alike(*columns)),
     "column_pair_values_to_be_in_set": _pair_in_set,
     "multicolumn_sum_to_equal": _sum_equal,
     "multicolumn_values_to_be_equal": lambda columns, _: _all_equal(columns),
