@@ -29,6 +29,7 @@ from typing import Any
 from millrace.mapreduce.failures import describe
 
 PRELOAD = (
+    "pandas",  # pyarrow imports it at the first conversion: once here, or a second in every task
     "pyarrow.compute",
     "pyarrow.csv",
     "pyarrow.parquet",
