@@ -149,7 +149,8 @@ def lookup(name: str, keys: tuple[str, ...], rows: bool, profile: str | None, as
 @JSON
 def rollback(name: str, profile: str | None, as_json: bool) -> None:
     """Make the former champion of pipeline NAME the champion again."""
-    from millrace.stages import open_run, rollback_champion
+    from millrace.stages import open_run
+    from millrace.stages.learn import rollback_champion
 
     result = rollback_champion(open_run(name, None, profile=profile))
     emit(result, as_json, lambda each: click.echo(f"champion of {name}: version {each['champion']}"))
@@ -163,10 +164,14 @@ def rollback(name: str, profile: str | None, as_json: bool) -> None:
 @JSON
 def vacuum(name: str, retention: str, dry_run: bool, profile: str | None, as_json: bool) -> None:
     """Remove files that no version of the tables of NAME needs any more."""
-    from millrace.stages import open_run, vacuum_tables
+    from millrace.stages import open_run
+    from millrace.stages.maintain import vacuum_tables
 
-    removed = vacuum_tables(open_run(name, None, profile=profile), retention, dry_run)
-    emit(removed, as_json, lambda each: [click.echo(f"{table}: {len(files)} files") for table, files in each.items()])
+    def show(removed: dict[str, list[str]]) -> None:
+        for table, files in removed.items():
+            click.echo(f"{table}: {len(files)} files")
+
+    emit(vacuum_tables(open_run(name, None, profile=profile), retention, dry_run), as_json, show)
 
 
 @main.command()

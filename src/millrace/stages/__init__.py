@@ -100,7 +100,7 @@ def run_stage(
     Returns the version it committed, or the version there was where nothing had to be done. Raises MillraceError.
     """
     run = open_run(pipeline_name, date, profile=profile, options=options, say=progress)
-    return _timed(stage, replace(run, upstream=dict(upstream or {})))
+    return run_one(stage, replace(run, upstream=dict(upstream or {})))
 
 
 def run_stages(run: Run, first: str, last: str) -> list[StageResult]:
@@ -114,14 +114,15 @@ def run_stages(run: Run, first: str, last: str) -> list[StageResult]:
         if run.pipeline.label is None and name in ("train", "evaluate", "promote", "compress", "score", "report"):
             run.say(f"{name}: left out, no column has the role label")
             continue
-        result = _timed(name, replace(run, upstream=dict(versions)))
+        result = run_one(name, replace(run, upstream=dict(versions)))
         results.append(result)
         if result.version is not None:
             versions[name] = result.version
     return results
 
 
-def _timed(stage: str, run: Run) -> StageResult:
+def run_one(stage: str, run: Run) -> StageResult:
+    """Run one stage of a run, with its seconds in the result and where it failed in its error."""
     started = time.monotonic()
     try:
         result = stage_function(stage)(run)
@@ -135,4 +136,11 @@ def _timed(stage: str, run: Run) -> StageResult:
     return result
 
 
-__all__ = ["Options", "Run", "StageResult", "open_run", "run_stage", "run_stages", "stage_function"]
+def run_script(job: type[Any]) -> None:
+    """What the scripts in ``mrjobs/`` call; see `millrace.stages.script`."""
+    from millrace.stages.script import run_script as run
+
+    run(job)
+
+
+__all__ = ["Options", "Run", "StageResult", "open_run", "run_one", "run_script", "run_stage", "run_stages"]

@@ -94,7 +94,8 @@ def _newest_in_rows(run: Run) -> str:
 
 def _check_tokens(run: Run) -> tuple[dict[str, str], dict[str, list[SourceFile]]]:
     pipeline = run.pipeline
-    shape = digest(pipeline.source, pipeline.columns, pipeline.check, pipeline.clean)
+    source = pipeline.source.model_copy(update={"uri": ""})  # which files they are, their fingerprints say
+    shape = digest(source, pipeline.columns, pipeline.check, pipeline.clean)
     files = source_files(run)
     return {name: digest([file.fingerprint for file in each], shape) for name, each in files.items()}, files
 

@@ -12,13 +12,12 @@ from millrace.stages.context import Run, StageResult
 
 
 def results_grid(results: Sequence[StageResult], title: str | None = None) -> Grid:
-    """A row a stage: rows in, out, quarantined, duplicates, seconds, and what it says of itself."""
+    """A row a stage: its table's version, rows in, out, quarantined, duplicates, and seconds."""
     grid = Grid(title=title, title_justify="left")
     for name in ("stage", "version"):
         grid.add_column(name)
     for name in ("rows in", "out", "quarantined", "duplicates", "seconds"):
         grid.add_column(name, justify="right")
-    grid.add_column("", overflow="fold")
     for result in results:
         ledger = result.ledger
         counts = (
@@ -28,7 +27,7 @@ def results_grid(results: Sequence[StageResult], title: str | None = None) -> Gr
         )
         cells = [f"{count:,}" for count in counts] or ["", "", "", ""]
         version = "" if result.version is None else str(result.version)
-        grid.add_row(result.stage, version, *cells, f"{result.seconds:.1f}", str(result.details.get("words", "")))
+        grid.add_row(result.stage, version, *cells, f"{result.seconds:.1f}")
     return grid
 
 
@@ -73,3 +72,39 @@ def show_status(status: dict[str, Any]) -> None:
     console = Console()
     console.print(grid)
     console.print(f"champion: {status['champion'] or 'none yet'}")
+
+
+def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any]]:
+    """Where each key's rows are: interval, shard, file and rows; with `rows`, the rows themselves."""
+    from millrace.data.lookup import lookup, read_rows
+    from millrace.stages.layout import shard_plan
+    from millrace.storage.files import open_input
+
+    table, plan = run.table("sharded"), shard_plan(run)
+    parts = [part.model_copy(update={"path": f"{table.uri}/{part.path}"}) for part in table.parts()]
+    found = []
+    for key in keys:
+        places = lookup(parts, plan, key, open_input)
+        entry: dict[str, Any] = {
+            "key": key,
+            "column": plan.by,
+            "rows": sum(place.rows for place in places),
+            "locations": [vars(place) for place in places],
+        }
+        if rows:
+            entry["records"] = read_rows(places, open_input).to_pylist()
+        found.append(entry)
+    return found
+
+
+def show_lookup(found: list[dict[str, Any]]) -> None:
+    """Print where keys are for people."""
+    console = Console()
+    for entry in found:
+        console.print(f"{entry['column']} {entry['key']}: {entry['rows']:,} rows in {len(entry['locations'])} files")
+        for place in entry["locations"]:
+            console.print(
+                f"  {place['data_interval']}  shard {place['shard']}  {place['rows']:>7,} rows  {place['path']}"
+            )
+        for record in entry.get("records", []):
+            console.print(record)

@@ -1,0 +1,144 @@
+"""A job run by hand, ``python mrjobs/clean.py -r inline --pipeline FILE FILES``: files in, JSON records out.
+
+The job's stage runs on the FILES, with the stages that it needs before it, in a scratch folder, and what it wrote is
+printed; with ``--table`` it runs on the pipeline's own tables and nothing is printed but the ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from millrace import intervals, pipeline_file
+from millrace.data.stats import Stats
+from millrace.errors import MillraceError, RequestError
+from millrace.mapreduce.job import ColumnJob
+from millrace.mapreduce.splits import plan_splits
+from millrace.profiles import Profile, load_profile, pipelines_folder
+from millrace.stages.context import STAGE_OF, Options, Run, StageResult
+from millrace.stages.ingest import newest_interval, source_files
+from millrace.storage.files import list_files
+from millrace.storage.ledger import Ledger
+
+TASK_FLAGS = ("--mapper", "--combiner", "--reducer", "--spark", "--steps", "--step-num")
+CHAINS = {  # the stages that lead to a job's own, and the table that it writes
+    "Check": ("check",),
+    "Clean": ("check", "clean"),
+    "Shard": ("check", "clean", "shard"),
+    "FeatureStats": ("check", "clean", "shard", "stats"),
+    "SampleRows": ("check", "clean", "shard", "stats", "drift", "sample"),
+    "Score": ("check", "clean", "shard", "score"),
+}
+
+
+def run_script(job: type[ColumnJob]) -> None:
+    """Run a job's script: as a task where the engine started it, else for the person who did."""
+    if any(argument.partition("=")[0] in TASK_FLAGS for argument in sys.argv[1:]):
+        job.run()
+        return
+    try:
+        run_by_hand(job, _parse(job))
+    except MillraceError as error:
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        print(f"{type(error).__name__}: {error}{notes}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stderr.close()
+
+
+def _parse(job: type[ColumnJob]) -> argparse.Namespace:
+    text = sys.modules[job.__module__].__doc__ or ""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-r", "--runner", choices=("inline", "local"), default="inline", help="default: inline")
+    parser.add_argument("--pipeline", required=True, help="pipeline file, or the name of one")
+    parser.add_argument("--table", action="store_true", help="commit to the pipeline's tables instead of printing")
+    parser.add_argument("--date", help="data interval of the run (default: the newest in FILES)")
+    parser.add_argument("--tasks", type=int, help="map tasks at most (default: one per core)")
+    parser.add_argument("--profile", help="profile of the tables and the registry")
+    parser.add_argument("files", nargs="*", metavar="FILES", help="files, folders, globs (default: the pipeline's)")
+    return parser.parse_args()
+
+
+def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
+    """Run the job's stage as the command line asks, print its records, and its ledger on standard error."""
+    pipeline = pipeline_file.load(pipeline_file.find(options.pipeline, pipelines_folder()))
+    if options.files:
+        source = pipeline.source.model_copy(update={"uri": list(options.files)})
+        pipeline = pipeline.model_copy(update={"source": source})
+    profile = load_profile(options.profile).model_copy(update={"tasks": options.tasks})
+    run = Run(pipeline, profile, "", Options(runner=options.runner), say=lambda words: print(words, file=sys.stderr))
+    if options.table:
+        _chain(job, _dated(run, options.date))
+        return
+    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
+        scratch = replace(run, profile=Profile(**{**profile.model_dump(), "root": folder}), say=lambda words: None)
+        if job.__name__ == "FeatureStats":
+            for record in _measured(job, scratch):
+                print(json.dumps(record, default=str))
+            return
+        scratch = _dated(scratch, options.date)
+        result = _chain(job, scratch)
+        for record in _records(scratch, result):
+            print(json.dumps(record, default=str))
+        print(result.ledger if result.ledger is not None else Ledger(), file=sys.stderr)
+
+
+def _dated(run: Run, date: str | None) -> Run:
+    """The run of the newest interval of its files, with a window that holds all of them."""
+    run = replace(run, date=date or newest_interval(run))
+    if run.kind == "none":
+        return run
+    names = [name for name in source_files(replace(run, date="")) if name not in ("*", intervals.UNKNOWN)]
+    first = min(names, default=run.date)
+    span = intervals.interval_start(run.date, run.kind) - intervals.interval_start(first, run.kind)
+    window = max(span + timedelta(days=31), run.pipeline.window)
+    return replace(run, options=run.options.model_copy(update={"window": window}))
+
+
+def _chain(job: type[ColumnJob], run: Run) -> StageResult:
+    from millrace.stages import run_one
+
+    stages = CHAINS.get(job.__name__)
+    if stages is None:
+        raise RequestError("no stage runs this job", expected=", ".join(CHAINS), found=job.__name__)
+    versions: dict[str, int] = {}
+    for stage in stages:
+        result = run_one(stage, replace(run, upstream=dict(versions)))
+        if result.version is not None:
+            versions[stage] = result.version
+    return result
+
+
+def _records(run: Run, result: StageResult) -> Iterator[dict[str, Any]]:
+    """The rows that the stage wrote; binary states are left out."""
+    table = {stage: name for name, stage in STAGE_OF.items() if name != "quarantine"}.get(result.stage, result.stage)
+    for batch in run.table(table).batches(result.version):
+        for row in batch.to_pylist():
+            if "verdict" in row:
+                row["verdict"] = json.loads(row["verdict"])
+            yield {name: value for name, value in row.items() if not isinstance(value, bytes)}
+    if result.stage == "clean" and run.table("quarantine").exists():
+        for batch in run.table("quarantine").batches():
+            for row in batch.to_pylist():
+                yield {"quarantine": row}
+
+
+def _measured(job: type[ColumnJob], run: Run) -> Iterator[dict[str, Any]]:
+    """The statistics of raw files as they stand, one record per interval and column: one scan and no table."""
+    splits = plan_splits(list_files(run.pipeline.source.uri), run.pipeline)
+    pairs = run.run_job(job, run.job_plan(str(Path(run.profile.root)), raw=True), splits)
+    rows = 0
+    for interval, state in sorted(pairs):
+        stats = Stats.from_bytes(base64.b64decode(state))
+        rows += stats.rows
+        for name, column in stats.columns.items():
+            yield {"data_interval": interval, "column": name, **column.to_dict()}
+    print(Ledger(rows_in=rows, rows_out=rows), file=sys.stderr)
