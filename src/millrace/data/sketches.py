@@ -56,16 +56,18 @@ class Moments:
         low, high = values.min().item(), values.max().item()
         numbers = values.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            shift = float(numbers[0])  # sums stay accurate where the spread is small beside the mean
-            mean = shift + float(counts @ (numbers - shift)) / count
+            total: int | float
+            if isinstance(low, int):  # in two halves of 32 bits, so that no sum overflows
+                halves = (values >> 32).astype(np.int64), (values & 0xFFFFFFFF).astype(np.int64)
+                total = (int(counts @ halves[0]) << 32) + int(counts @ halves[1])
+                mean = total / count
+            else:
+                shift = float(numbers[0])  # sums stay accurate where the spread is small beside the mean
+                total, mean = float(counts @ numbers), shift + float(counts @ (numbers - shift)) / count
             deviation = numbers - mean
             square = deviation * deviation
             m2, m3 = float(counts @ square), float(counts @ (square * deviation))
             m4 = float(counts @ (square * square))
-            total: int | float = float(counts @ numbers)
-        if isinstance(low, int):  # in two halves of 32 bits, so that no sum overflows
-            halves = (values >> 32).astype(np.int64), (values & 0xFFFFFFFF).astype(np.int64)
-            total = (int(counts @ halves[0]) << 32) + int(counts @ halves[1])
         return cls(count, mean, m2, m3, m4, total, low, high)
 
     def merge(self, other: Moments) -> Moments:
