@@ -17,7 +17,7 @@ import pyarrow as pa
 from millrace.data.records import DamagedStream
 
 CHUNK = 8 << 20
-COMPRESSED_CHUNK = 1 << 20
+COMPRESSED_CHUNK = 256 << 10  # at the most, gzip makes 1,000 times as many bytes of it
 MAGIC = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bz2",
@@ -127,6 +127,24 @@ def _arrow_chunks(file: Any, codec: str) -> Iterator[bytes]:
     except OSError as error:
         reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise DamagedStream(reason, f"not a sound {codec} stream: {error}") from None
+
+
+def gathered_chunks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in chunks of about `CHUNK`, so that small pieces don't make small batches."""
+    held: list[bytes] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            if size >= CHUNK:
+                yield b"".join(held)
+                held, size = [], 0
+    except DamagedStream as damage:
+        yield b"".join(held)
+        raise damage from None
+    if held:
+        yield b"".join(held)
 
 
 def transcoded_chunks(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:

@@ -11,7 +11,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from millrace.data.bytestream import WIDE, codec_of, decompressed_chunks, plain_chunks, transcoded_chunks
+from millrace.data.bytestream import (
+    WIDE,
+    codec_of,
+    decompressed_chunks,
+    gathered_chunks,
+    plain_chunks,
+    transcoded_chunks,
+)
 from millrace.data.records import Block, DamagedStream, Positions, positions
 from millrace.data.split import TEXT_LIMIT, BadRow
 from millrace.errors import InputError
@@ -64,6 +71,7 @@ def text_chunks(path: str, file: Any, encoding: str, start: int = 0, length: int
     chunks = decompressed_chunks(file, codec) if codec is not None else plain_chunks(file, start, length)
     name = encoding_name(encoding)
     chunks = transcoded_chunks(chunks, name) if name in WIDE else chunks
+    chunks = gathered_chunks(chunks) if codec is not None or name in WIDE else chunks
     return _from_beginning(path, chunks, name) if start == 0 or codec is not None else chunks
 
 

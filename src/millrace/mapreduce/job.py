@@ -18,7 +18,7 @@ from mrjob.step import MRStep
 from pydantic import BaseModel, ConfigDict
 
 from millrace.data.raw import RawBatch, Split, read_split
-from millrace.errors import MillraceError, SplitFailed
+from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import summary
 from millrace.spec import Pipeline
 from millrace.storage.files import open_input
@@ -50,6 +50,15 @@ class JsonPairs:
 
     def write(self, key: str, value: Any) -> bytes:
         return f"{json.dumps(key)}\t{json.dumps(value, sort_keys=True)}".encode()
+
+
+def is_task_command(args: Sequence[str]) -> bool:
+    """Whether a job script was started by an engine, to run one task: then it must call `ColumnJob.run` alone.
+
+    >>> is_task_command(["--step-num=0", "--mapper", "--plan", "plan.json"]), is_task_command(["-r", "local"])
+    (True, False)
+    """
+    return any(arg in ("--mapper", "--reducer", "--combiner", "--spark") for arg in args)
 
 
 class ColumnJob(MRJob):
@@ -84,6 +93,8 @@ class ColumnJob(MRJob):
     def plan(self) -> JobPlan:
         """The job's plan, read from the file that ``--plan`` names."""
         if self._plan is None:
+            if self.options.plan is None:
+                raise RequestError(f"{type(self).__name__} has no plan", expected="--plan FILE")
             self._plan = JobPlan.model_validate_json(Path(self.options.plan).read_text("utf-8"))
         return self._plan
 

@@ -259,6 +259,12 @@ def task_server() -> Iterator[TaskServer]:
         _idle.append(server)
 
 
+def prestart() -> None:
+    """Starts a server without waiting for it, so that the first job finds it warm."""
+    if not _idle:
+        _idle.append(TaskServer())
+
+
 def close_servers() -> None:
     """Ends all idle servers."""
     while _idle:
