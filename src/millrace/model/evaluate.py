@@ -215,12 +215,12 @@ def check_holdout(y: Array, score: Array, weight: Array) -> None:
 
 
 def _estimates(ranked: Ranked, weight: Array, metrics: Sequence[Metric], settings: Settings) -> dict[Metric, Estimate]:
-    point = {metric: float(ranked.values(metric, weight[None, :])[0]) for metric in metrics}
+    point = {metric: float(values[0]) for metric, values in ranked.all_values(metrics, weight[None, :]).items()}
     draws: dict[Metric, list[Array]] = {metric: [] for metric in metrics}
     for counts in poisson_counts(len(weight), settings.replicates, settings.seed):
-        replicate = counts * weight
+        found = ranked.all_values(metrics, counts * weight)
         for metric in metrics:
-            draws[metric].append(ranked.values(metric, replicate))
+            draws[metric].append(found[metric])
     estimates = {}
     for metric in metrics:
         values = np.concatenate(draws[metric])

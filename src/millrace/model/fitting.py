@@ -122,7 +122,10 @@ def _encode(encoder: Any, frame: Any, y: Array) -> Array:
     target = {name: step for name, step, _ in encoder.transformers}.get("target")
     if target is not None:
         target.cv.n_splits = max(2, min(5, int(min(y.sum(), len(y) - y.sum()))))
-    return np.asarray(encoder.fit_transform(frame, y), dtype=np.float64)
+    encoded = np.asarray(encoder.fit_transform(frame, y), dtype=np.float64)
+    if target is not None:  # the folds have served: a model file holds no splitter
+        target.cv = encoder.named_transformers_["target"].cv = target.cv.n_splits
+    return encoded
 
 
 def _components(train: Train, plan: FeaturePlan) -> float | None:

@@ -7,8 +7,9 @@ score once, so that a replicate is a few cumulative sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ Array = np.ndarray[Any, Any]
 METRICS: tuple[Metric, ...] = ("roc_auc", "average_precision", "log_loss", "brier", "accuracy", "f1")
 LOWER_IS_BETTER: frozenset[str] = frozenset({"log_loss", "brier"})
 EPSILON = 1e-15  # log loss clips probabilities here
-BLOCK_CELLS = 4_000_000  # weights held at once
+BLOCK_CELLS = 500_000  # weights at hand at once: a few megabytes, which stay in the cache
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,21 @@ class Ranked:
         roc_auc and average_precision treat equal scores as one threshold, as scikit-learn does; accuracy predicts
         positive from 0.5 on, f1 from `threshold` on.
         """
+        return self.all_values([metric], weights)[metric]
+
+    def all_values(self, metrics: Sequence[Metric], weights: Array) -> dict[Metric, Array]:
+        """`values` of several metrics; what they share is computed once."""
+        found: dict[Metric, Array] = {}
         with np.errstate(invalid="ignore", divide="ignore"):
-            if metric in ("roc_auc", "average_precision"):
-                return self._ranking(metric, weights)
-            if metric == "f1":
-                predicted = (self.score >= self.threshold).astype(np.float64)
-                return 2 * weights @ (predicted * self.y) / (weights @ (predicted + self.y))
-            return weights @ self._loss(metric) / weights.sum(axis=1)
+            if not {"roc_auc", "average_precision"}.isdisjoint(metrics):
+                found["roc_auc"], found["average_precision"] = self._ranking(weights)
+            for metric in metrics:
+                if metric == "f1":
+                    predicted = (self.score >= self.threshold).astype(np.float64)
+                    found[metric] = 2 * weights @ (predicted * self.y) / (weights @ (predicted + self.y))
+                elif metric not in found:
+                    found[metric] = weights @ self._loss(metric) / weights.sum(axis=1)
+        return found
 
     def _loss(self, metric: Metric) -> Array:
         if metric == "brier":
@@ -62,18 +71,28 @@ class Ranked:
         clipped = np.clip(self.score, EPSILON, 1 - EPSILON)
         return -np.where(self.y == 1, np.log(clipped), np.log1p(-clipped))
 
-    def _ranking(self, metric: Metric, weights: Array) -> Array:
-        positive = weights * self.y
-        hits = np.cumsum(positive, axis=1)[:, self.ends]
-        seen = np.cumsum(weights, axis=1)[:, self.ends]
-        total = hits[:, -1]
-        gained = np.diff(hits, axis=1, prepend=0.0)
-        if metric == "average_precision":
-            precision = np.where(seen > 0, hits / np.where(seen > 0, seen, 1.0), 0.0)
-            return (gained * precision).sum(axis=1) / total
-        misses = seen - hits
-        below = misses[:, -1:] - misses + np.diff(misses, axis=1, prepend=0.0) / 2
-        return (gained * below).sum(axis=1) / (total * misses[:, -1])
+    def _ranking(self, weights: Array) -> tuple[Array, Array]:
+        """roc_auc and average_precision. Only runs of equal scores that hold a positive add to either."""
+        seen = np.cumsum(weights, axis=1)
+        hits = np.cumsum(weights * self.y, axis=1)
+        last, before = self._runs
+        first = before < 0
+        hits_before, seen_before = hits[:, before], seen[:, before]
+        hits_before[:, first] = seen_before[:, first] = 0.0
+        all_hits, all_misses = hits[:, -1].copy(), seen[:, -1] - hits[:, -1]
+        hits, seen = hits[:, last], seen[:, last]
+        gained = hits - hits_before
+        below = all_misses[:, None] - (seen - hits + seen_before - hits_before) / 2
+        precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
+        auc = (gained * below).sum(axis=1) / (all_hits * all_misses)
+        return auc, (gained * precision).sum(axis=1) / all_hits
+
+    @cached_property
+    def _runs(self) -> tuple[Array, Array]:
+        """Last positions of the runs with a positive, and the last positions before them (-1 before the first)."""
+        positives = np.cumsum(self.y)[self.ends]
+        holding = np.flatnonzero(np.diff(positives, prepend=0.0) > 0)
+        return self.ends[holding], np.append(-1, self.ends)[holding]
 
 
 def poisson_counts(rows: int, replicates: int, seed: int) -> Iterator[Array]:

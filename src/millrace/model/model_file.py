@@ -29,6 +29,7 @@ FILES: dict[str, str] = {"skops": "model.skops", "additive": "model.npz"}
 ALLOWED_TYPES = frozenset(
     {
         "numpy.dtype",
+        "sklearn.model_selection._split.StratifiedKFold",
         "sklearn.tree._tree.Tree",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "functools.partial",  # both from HistGradientBoosting's own preprocessor; skops builds partials of

@@ -22,12 +22,12 @@ from urllib.parse import unquote, urlparse
 from pydantic import BaseModel, ConfigDict
 
 from millrace.errors import GateClosed, InputError, RequestError, ServiceError
-from millrace.model.model_file import LoadedModel, read_model, write_model
+from millrace.model.model_file import JSON, LoadedModel, read_model, write_model
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TRANSACTION, HISTORY = "millrace.transaction", "millrace.champions"
 HISTORY_LENGTH = 200
-MODEL_FOLDER = "model"
+MODEL_FOLDER, SCORER_FOLDER = "model", "scorer"
 
 
 class RunInfo(BaseModel):
@@ -40,7 +40,6 @@ class RunInfo(BaseModel):
     interval: str
     versions: dict[str, int]  # input tables → versions
     settings: str = ""  # a digest of what else shapes the model
-    settings: str = ""  # a digest of the settings that shape the model
 
     @property
     def transaction(self) -> str:
@@ -86,6 +85,7 @@ class Registry:
         with _service("store a model"):
             existing = self.find(run)
             if existing is not None:
+                self._challenge(run.pipeline, existing)
                 return existing
             run_id, folder = self._run(run)
             with tempfile.TemporaryDirectory() as scratch:
@@ -99,7 +99,7 @@ class Registry:
             tags = {TRANSACTION: run.transaction, "millrace.interval": run.interval, "millrace.stage": run.stage}
             made = self._client.create_model_version(run.pipeline, f"{folder}/{MODEL_FOLDER}", run_id, tags=tags)
             self._client.set_terminated(run_id, "FINISHED")
-            self._client.set_registered_model_alias(run.pipeline, CHALLENGER, str(made.version))
+            self._challenge(run.pipeline, int(made.version))
             return int(made.version)
 
     def find(self, run: RunInfo) -> int | None:
@@ -127,7 +127,7 @@ class Registry:
         with _service("promote a model"):
             if former != version:
                 if former is not None:  # first the history: a crash in between leaves the old champion, and no gap
-                    self._write_history(name, [*self.history(name), former])
+                    self._write_history(name, [*self._former(name, former), former])
                 self._client.set_registered_model_alias(name, CHAMPION, str(version))
             if self.challenger(name) == version:
                 self._client.delete_registered_model_alias(name, CHALLENGER)
@@ -138,9 +138,8 @@ class Registry:
 
         Raises GateClosed where there is no former champion.
         """
-        current, former = self.champion(name), self.history(name)
-        while former and former[-1] == current:
-            former.pop()
+        current = self.champion(name)
+        former = self._former(name, current)
         if current is None or not former:
             raise GateClosed(f"{name} has no former champion to go back to", found=f"champion {current or 'none'}")
         with _service("roll a model back"):
@@ -185,6 +184,26 @@ class Registry:
         model = read_model(found.folder)
         return LoadedModel(model.estimator, model.info.model_copy(update={"model_version": found.version}))
 
+    def store_scorer(self, name: str, version: int, scorer: LoadedModel, files: Mapping[str, bytes]) -> Path:
+        """Store a compressed scorer, with further files such as its report, beside a version's model.
+
+        Returns its folder. Storing again replaces it.
+        """
+        folder = self.version(name, version).folder.parent / SCORER_FOLDER
+        with _service("store a scorer"), tempfile.TemporaryDirectory() as scratch:
+            write_model(Path(scratch), scorer.estimator, scorer.info.model_copy(update={"model_version": version}))
+            for file, content in files.items():
+                (Path(scratch) / file).write_bytes(content)
+            run_id = self._client.get_model_version(name, str(version)).run_id
+            self._client.log_artifacts(run_id, scratch, SCORER_FOLDER)
+        return folder
+
+    def scoring_folder(self, name: str, version: int) -> Path:
+        """The folder to score with: the compressed scorer's where there is one, else the model's."""
+        folder = self.version(name, version).folder
+        scorer = folder.parent / SCORER_FOLDER
+        return scorer if (scorer / JSON).is_file() else folder
+
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version, for instance the promotion's reason."""
         with _service("tag a model"):
@@ -222,6 +241,23 @@ class Registry:
             params=[Param(key, str(value)[:6000]) for key, value in params.items()],
             tags=[RunTag(key, value) for key, value in {"millrace.interval": run.interval, **tables}.items()],
         )
+
+    def _former(self, name: str, champion: int | None) -> list[int]:
+        """The history without the champion at its end, which a crash inside `promote` leaves there."""
+        former = self.history(name)
+        while former and former[-1] == champion:
+            former.pop()
+        return former
+
+    def _challenge(self, name: str, version: int) -> None:
+        """Move the alias `challenger` to the newest version, unless it is or was champion."""
+        newest = max(int(entry.version) for entry in self._client.search_model_versions(f"name = '{name}'"))
+        if version == newest and version != self.champion(name) and not self._was_champion(name, version):
+            self._client.set_registered_model_alias(name, CHALLENGER, str(version))
+
+    def _was_champion(self, name: str, version: int) -> bool:
+        rolled_back = self._client.get_model_version(name, str(version)).tags.get("millrace.rolled_back")
+        return rolled_back is not None or version in self.history(name)
 
     def _ensure_model(self, name: str) -> None:
         if self._model(name) is None:

@@ -19,8 +19,8 @@ Array = np.ndarray[Any, Any]
 def odds_factor(prior: float, fitted_prior: float) -> float:
     """What to multiply the model's odds by, given the share of positives in the population and in the fitted rows.
 
-    >>> odds_factor(0.1, 0.5)
-    0.1111111111111111
+    >>> round(odds_factor(0.1, 0.5), 6)
+    0.111111
     """
     return prior / (1 - prior) * (1 - fitted_prior) / fitted_prior
 
