@@ -14,7 +14,7 @@ committed to the pipeline's tables. A map-only job:
              one for each split and interval; a table without rows has no part
 
 A record of the clean table: {"fare_amount": 8.5, …, "row_id": 7317…, "source_file": "…", "data_interval": "2018-01"},
-of the quarantine: {"row": 17, "column": "fare_amount", "rule": "range", "reason": "expected at least 0.0, found
+of the quarantine: {"row": 17, "column": "fare_amount", "rule": "range", "reason": "expected at least 0, found
 '-4.5'", "value": "-4.5", "record": "{…}", "source_file": "…", "data_interval": "2018-01"}.
 """
 

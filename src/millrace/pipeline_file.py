@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from millrace.errors import PipelineFileError
-from millrace.spec import CleanRule, Expectation, Pipeline
+from millrace.spec import RESERVED, CleanRule, Expectation, Pipeline
 
 
 @dataclass(frozen=True)
@@ -239,6 +239,9 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
             for below, expected, value in rule_mistakes(pipeline.columns[name], pipeline.rule(name)):
                 add(["clean", name, *below], expected, value)
     for name, declared in pipeline.columns.items():
+        if name in RESERVED:
+            hint = f"give it another name, with source: {name}"
+            add(["columns", name], f"no column named {', '.join(RESERVED)}: Millrace adds these", repr(name), hint)
         for below, expected, value in column_mistakes(declared):
             add(["columns", name, *below], expected, value)
     for position, expectation in enumerate(pipeline.check):

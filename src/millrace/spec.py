@@ -44,6 +44,10 @@ Interval = Literal["hourly", "daily", "monthly", "none"]
 Severity = Literal["fail", "warn", "quarantine"]
 
 
+RESERVED = ("row_id", "source_file", "data_interval", "shard", "inclusion_probability", "weight")
+"""Columns that Millrace adds: no column of a pipeline may have such a name."""
+
+
 class Model(BaseModel):
     """Base: unknown keys are mistakes, values are immutable."""
 

@@ -153,7 +153,7 @@ def test_a_taxi_month_with_an_absurd_fare(real_data: RealData) -> None:
     fares = rows_of(parts)["fare_amount"]
     assert 0 <= pc.min(fares).as_py() <= pc.max(fares).as_py() <= 1000
     [rejected] = [row for part in parts for row in part.quarantine.to_pylist() if row["value"] == "429490.2"]
-    assert rejected["reason"] == "expected from 0.0 to 1000.0, found '429490.2'"
+    assert rejected["reason"] == "expected from 0 to 1000, found '429490.2'"
     high = plan.column("trip_distance").high
     assert high is not None
     assert pc.max(rows_of(parts)["trip_distance"]).as_py() <= high

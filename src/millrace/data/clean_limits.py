@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ class Range:
         >>> print(Range(pa.scalar(0), None), "|", Range(pa.scalar(0), pa.scalar(9)))
         at least 0 | from 0 to 9
         """
-        low, high = (None if bound is None else bound.as_py() for bound in (self.low, self.high))
+        low, high = (None if bound is None else _shown(bound.as_py()) for bound in (self.low, self.high))
         if high is None:
             return f"at least {low}"
         return f"at most {high}" if low is None else f"from {low} to {high}"
@@ -85,6 +86,10 @@ def allowed_values(column: Column, rule: CleanRule, name: str) -> pa.Array | Non
 def not_allowed(values: pa.Array, allowed: pa.Array) -> pa.BooleanArray:
     """True where a value isn't one of `allowed`; false for null."""
     return pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=allowed)))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _bound(column: Column, bound: float | str | None, name: str, *, upper: bool) -> pa.Scalar | None:
