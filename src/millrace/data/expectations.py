@@ -386,7 +386,7 @@ FORMS: dict[str, Callable[[Any], list[str]]] = {
     "fraction": _form("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1),
     "number": _form("a number", _is_number),
     "limit": _form("a number, date or time", lambda value: _is_number(value) or moment(value) is not None),
-    "count": _form("a whole number from 0", lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0),
+    "count": _form("a whole number from 0", lambda value: _is_number(value) and isinstance(value, int) and value >= 0),
     "flag": _form("true or false", lambda value: isinstance(value, bool)),
     "values": _form("a list of values", lambda value: isinstance(value, list) and bool(value)),
     "name": _form("a name", lambda value: isinstance(value, str)),

@@ -65,7 +65,7 @@ def offline(text: str) -> str:
     0
     """
     text = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<(link|img)\b[^>]*?(?:href|src)=[\"']https?:[^>]*>", "", text)
+    text = re.sub(r"<(?:link|img)\b[^>]*>", "", text)
     text = re.sub(r"url\(['\"]?https?:[^)]*\)", "none", text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<footer\b.*?</footer>", "", text, flags=re.DOTALL)
