@@ -59,15 +59,16 @@ class Moments:
             total: int | float
             if isinstance(low, int):  # in two halves of 32 bits, so that no sum overflows
                 halves = (values >> 32).astype(np.int64), (values & 0xFFFFFFFF).astype(np.int64)
-                total = (int(counts @ halves[0]) << 32) + int(counts @ halves[1])
+                total = (int((counts * halves[0]).sum()) << 32) + int((counts * halves[1]).sum())
                 mean = total / count
             else:
                 shift = float(numbers[0])  # sums stay accurate where the spread is small beside the mean
-                total, mean = float(counts @ numbers), shift + float(counts @ (numbers - shift)) / count
+                total, mean = float((counts * numbers).sum()), shift + float((counts * (numbers - shift)).sum()) / count
             deviation = numbers - mean
             square = deviation * deviation
-            m2, m3 = float(counts @ square), float(counts @ (square * deviation))
-            m4 = float(counts @ (square * square))
+            weighted = counts * square  # sums by numpy: those of a BLAS depend on its threads
+            m2, m3 = float(weighted.sum()), float((weighted * deviation).sum())
+            m4 = float((weighted * square).sum())
         return cls(count, mean, m2, m3, m4, total, low, high)
 
     def merge(self, other: Moments) -> Moments:
@@ -135,7 +136,7 @@ class Lengths:
         """The lengths of texts, each repeated `counts` times."""
         if len(lengths) == 0:
             return cls()
-        return cls(int(counts.sum()), int(counts @ lengths), int(lengths.min()), int(lengths.max()))
+        return cls(int(counts.sum()), int((counts * lengths).sum()), int(lengths.min()), int(lengths.max()))
 
     def merge(self, other: Lengths) -> Lengths:
         """The lengths of both."""

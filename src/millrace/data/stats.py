@@ -7,24 +7,23 @@ Record batches flow in (`Stats.update`), statistics of several intervals merge i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from millrace.data.column_stats import ColumnStats, TopValue, finite
+from millrace.data.encoding import Codes, encode, kind_of
 from millrace.data.hashing import canonical_text
-from millrace.data.sketches import Floats, Lengths, Value
 from millrace.data.states import ColumnState, Kind, pack, state_of, unpack
 from millrace.errors import CorruptData, InputError
 
+__all__ = ["TABLE_SCHEMA", "ColumnStats", "Stats", "TopValue", "from_table", "to_table"]
+
 MAX_CLASSES = 20  # a label with more values has no classes: its column is described like any other
-Codes = npt.NDArray[np.int64]
 
 TABLE_SCHEMA = pa.schema(
     [
@@ -45,192 +44,6 @@ TABLE_SCHEMA = pa.schema(
         pa.field("state", pa.binary(), nullable=False),
     ]
 )
-
-
-@dataclass(frozen=True)
-class TopValue:
-    """A frequent value. Its true count lies in [at_least, at_most]; `label_rates`: share of each label class."""
-
-    value: Value
-    count: int
-    share: float
-    at_least: int
-    at_most: int
-    label_rates: dict[str, float]
-
-
-@dataclass(frozen=True)
-class ColumnStats:
-    """Results for one column over all label classes, and the state of each class in `by_class`.
-
-    Numbers: booleans count as 0 and 1, times as microseconds since 1970 (UTC). NaN and infinite numbers are counted
-    and left out of all else.
-    """
-
-    name: str
-    state: ColumnState
-    by_class: Mapping[str | None, ColumnState]
-
-    @property
-    def kind(self) -> Kind:
-        """integer, float, boolean, time or string."""
-        return self.state.kind
-
-    @property
-    def count(self) -> int:
-        """Rows, nulls included."""
-        return self.state.count
-
-    @property
-    def nulls(self) -> int:
-        """Rows without a value."""
-        return self.state.nulls
-
-    @property
-    def nans(self) -> int:
-        """Rows that are not a number (NaN)."""
-        return self.state.nans
-
-    @property
-    def infinities(self) -> int:
-        """Rows with an infinite number."""
-        return self.state.infinities
-
-    @property
-    def min(self) -> Any:
-        """The least value, exactly; texts by code point. None without values."""
-        return self.state.moments.minimum if self.state.numeric else self.state.first
-
-    @property
-    def max(self) -> Any:
-        """The greatest value, exactly."""
-        return self.state.moments.maximum if self.state.numeric else self.state.last
-
-    @property
-    def mean(self) -> float | None:
-        """The mean of the finite numbers; None without any."""
-        return self.state.moments.mean if self.state.moments.count else None
-
-    @property
-    def sum(self) -> int | float:
-        """The sum; exact for integers."""
-        return self.state.moments.total
-
-    @property
-    def variance(self) -> float | None:
-        """The sample variance (n - 1)."""
-        return self.state.moments.variance
-
-    @property
-    def stddev(self) -> float | None:
-        """The sample standard deviation."""
-        variance = self.variance
-        return None if variance is None or variance < 0 or math.isnan(variance) else math.sqrt(variance)
-
-    @property
-    def skewness(self) -> float | None:
-        """The skewness; None where all are equal."""
-        return self.state.moments.skewness
-
-    @property
-    def kurtosis(self) -> float | None:
-        """The excess kurtosis; None where all are equal."""
-        return self.state.moments.kurtosis
-
-    @property
-    def lengths(self) -> Lengths:
-        """Lengths of texts in characters: shortest, longest, mean."""
-        return self.state.lengths
-
-    def quantile(self, fraction: float) -> float | None:
-        """The least number with at least `fraction` (0 to 1) of numbers at or below it; None without numbers.
-
-        Exact up to 2,048 distinct values, else within a rank error of 0.9 %.
-        """
-        return self.quantiles([fraction])[0]
-
-    def quantiles(self, fractions: Sequence[float]) -> list[float | None]:
-        """Several quantiles at once."""
-        return self.state.quantiles(fractions)
-
-    def cumulative(self, points: Sequence[float]) -> Floats:
-        """The fraction of numbers at or below each of `points` (ascending, distinct)."""
-        return self.state.cumulative(points)
-
-    @property
-    def rank_error(self) -> float:
-        """The error of one rank at 99 % confidence: 0 where ranks are exact."""
-        return self.state.ranks.rank_error if self.state.ranks else 0.0
-
-    def distinct(self) -> int:
-        """The number of distinct values (nulls, NaN and infinities aside): exact up to 2,048, else within 2 %."""
-        if self.state.hashes is None:
-            return len(self.state.values.counts)
-        return round(self.state.hashes.estimate())
-
-    @property
-    def distinct_exact(self) -> bool:
-        """Whether counts of values, distinct values and quantiles are exact."""
-        return not self.state.sketched
-
-    def top(self, k: int = 10) -> list[TopValue]:
-        """The k most frequent values, most frequent first; none whose least count may be below the error."""
-        found = []
-        error = self.state.values.error
-        for value, least in self.state.values.top(k):
-            by_class = {name: state.values.estimate(value) for name, state in self.by_class.items() if name is not None}
-            known = sum(by_class.values())
-            rates = {name: times / known for name, times in sorted(by_class.items())} if known else {}
-            shown = bool(value) if self.kind == "boolean" else value
-            most = min(least + error, self.count)
-            found.append(TopValue(shown, most, most / self.count, least, most, rates))
-        return found
-
-    def to_dict(self, top: int = 10) -> dict[str, Any]:
-        """All results as JSON values; times as ISO text."""
-        known = {
-            "kind": self.kind,
-            "rows": self.count,
-            "nulls": self.nulls,
-            "nans": self.nans,
-            "infinities": self.infinities,
-            "distinct": self.distinct(),
-            "exact": self.distinct_exact,
-            "min": self._shown(self.min),
-            "max": self._shown(self.max),
-            "top": [
-                {
-                    "value": item.value,
-                    "count": item.count,
-                    "error": item.at_most - item.at_least,
-                    "share": item.share,
-                    "label_rates": item.label_rates,
-                }
-                for item in self.top(top)
-            ],
-        }
-        if self.kind == "string":
-            lengths = self.lengths
-            known["lengths"] = {"shortest": lengths.shortest, "longest": lengths.longest, "mean": lengths.mean}
-            return known
-        fractions = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-        quantiles = zip(fractions, self.quantiles(fractions), strict=True)
-        known["quantiles"] = {str(fraction): self._shown(value) for fraction, value in quantiles}
-        if self.kind != "time":
-            for name in ("mean", "stddev", "skewness", "kurtosis", "sum"):
-                known[name] = _finite(getattr(self, name))
-        return known
-
-    def _shown(self, value: Any) -> Any:
-        if value is None or isinstance(value, str):
-            return value
-        if self.kind == "time":
-            try:
-                moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(value))
-            except OverflowError:
-                return _finite(value)
-            return moment.replace(tzinfo=None).isoformat()
-        return bool(value) if self.kind == "boolean" and value in (0, 1) else _finite(value)
 
 
 @dataclass
@@ -394,59 +207,13 @@ class Stats:
         return stats
 
 
-def kind_of(kind: pa.DataType, name: str) -> Kind:
-    """The kind of statistics that a type has; InputError where it has none."""
-    types: Any = pa.types
-    if types.is_dictionary(kind):
-        return kind_of(kind.value_type, name)
-    if types.is_boolean(kind):
-        return "boolean"
-    if types.is_integer(kind):
-        return "integer"
-    if types.is_floating(kind) or types.is_decimal(kind):
-        return "float"
-    if types.is_timestamp(kind) or types.is_date(kind):
-        return "time"
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind):
-        return "string"
-    raise InputError(
-        f"column {name!r} has a type without statistics", expected="number, text, boolean or time", found=str(kind)
-    )
-
-
-def encode(array: pa.Array, kind: Kind) -> tuple[Codes, pa.Array]:
-    """The distinct values (as the kind's own type, no nulls), and for every row its value's place, -1 for null."""
-    if pa.types.is_dictionary(array.type):
-        inner, values = encode(array.dictionary, kind)  # entries may be null or equal
-        codes = array.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-        return np.append(inner, -1)[codes], values
-    encoded = _as_kind(array, kind).dictionary_encode()
-    codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, encoded.dictionary
-
-
-def _as_kind(array: pa.Array, kind: Kind) -> pa.Array:
-    if kind_of(array.type, "") != kind and not pa.types.is_null(array.type):
-        raise InputError("a column's type isn't the schema's", expected=kind, found=str(array.type))
-    if kind == "string":
-        return array.cast(pa.string())
-    if kind == "float":
-        return array.cast(pa.float64())
-    if kind == "time":
-        zone = getattr(array.type, "tz", None)
-        return array.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())
-    if kind == "boolean":
-        return array.cast(pa.int8()).cast(pa.int64())
-    return array if pa.types.is_uint64(array.type) else array.cast(pa.int64())
-
-
 def to_table(interval: str, stats: Stats) -> pa.Table:
     """One interval's rows of the `stats` table: one per column and label class (see `TABLE_SCHEMA`)."""
     rows = []
     for key, states in stats.states.items():
         for name, state in states.items():
             column = ColumnStats(name, state, {})
-            shown = [column._shown(value) for value in (column.min, column.max)]
+            shown = [column.shown(value) for value in (column.min, column.max)]
             row = {
                 "data_interval": interval,
                 "column": name,
@@ -457,8 +224,8 @@ def to_table(interval: str, stats: Stats) -> pa.Table:
                 "rows": state.count,
                 "nulls": state.nulls,
                 "distinct": column.distinct(),
-                "mean": None if state.kind == "time" else _finite(column.mean),
-                "stddev": None if state.kind == "time" else _finite(column.stddev),
+                "mean": None if state.kind == "time" else finite(column.mean),
+                "stddev": None if state.kind == "time" else finite(column.stddev),
                 "min": None if shown[0] is None else str(shown[0]),
                 "median": column.quantile(0.5),
                 "max": None if shown[1] is None else str(shown[1]),
@@ -484,8 +251,3 @@ def from_table(table: pa.Table) -> dict[str, Stats]:
         states[row["column"]] = ColumnState.from_bytes(row["state"])
         stats.rows_by_class[key] = max(stats.rows_by_class.get(key, 0), row["rows"])
     return dict(sorted(found.items()))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN: unknown is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
