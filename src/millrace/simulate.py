@@ -73,7 +73,7 @@ def simulate(
 
     The file of `late_day` (by default two days before the last) goes to the folder ``late`` inside `folder`: move it
     up to deliver it. The file of ten days before the last (or of the first day) is cut in the middle of its gzip
-    stream. In the last three weeks a new campaign takes an eighth of the rows, one country has three times its share,
+    stream. In the last three weeks a new campaign takes an eighth of the rows, one country has four times its share,
     and another one clicks less.
 
     Click probability is logistic in campaign, site, operating system, country, customer, log bid, age, dwell time and
@@ -152,7 +152,7 @@ def _clicks(random: np.random.Generator, rows: int, days: int, start: datetime) 
     system = _skewed(random, len(SYSTEMS), rows, 2.0)
     country = _skewed(random, len(COUNTRIES), rows, 1.0)
     share = float((country == GROWING).mean())
-    country[changed & (random.random(rows) < 2 * share / (1 - share))] = GROWING
+    country[changed & (random.random(rows) < 3 * share / (1 - share))] = GROWING
     bid = np.round(np.exp(random.normal(-0.5, 0.6, rows)), 4)
     age = np.clip(random.normal(38, 14, rows), 16, 95).astype(np.int64)
     dwell = np.round(random.exponential(40, rows), 1)

@@ -78,21 +78,25 @@ def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any
     """Where each key's rows are: interval, shard, file and rows; with `rows`, the rows themselves."""
     from millrace.data.lookup import lookup, read_rows
     from millrace.stages.layout import shard_plan
-    from millrace.storage.files import open_input
+    from millrace.storage.files import table_filesystem
 
     table, plan = run.table("sharded"), shard_plan(run)
-    parts = [part.model_copy(update={"path": f"{table.uri}/{part.path}"}) for part in table.parts()]
-    found = []
+    system, root = table_filesystem(table.uri, table.storage_options)
+
+    def open_file(path: str) -> Any:
+        return system.open_input_file(root + path)
+
+    parts, found = table.parts(), []
     for key in keys:
-        places = lookup(parts, plan, key, open_input)
+        places = lookup(parts, plan, key, open_file)
         entry: dict[str, Any] = {
             "key": key,
             "column": plan.by,
             "rows": sum(place.rows for place in places),
-            "locations": [vars(place) for place in places],
+            "locations": [{**vars(place), "path": f"{table.uri}/{place.path}"} for place in places],
         }
         if rows:
-            entry["records"] = read_rows(places, open_input).to_pylist()
+            entry["records"] = read_rows(places, open_file).to_pylist()
         found.append(entry)
     return found
 
