@@ -224,6 +224,7 @@ def test_empty_and_header_only_are_zero_rows(data: bytes, path: str) -> None:
         (b"a,b,a\n1,2,3\n", ["column 'a' is there twice in x.csv"]),
         (b"PAR1....", ["not a text file: x.csv", "a Parquet file", "source.format: parquet"]),
         (bytes(range(256)) * 10, ["not a text file: x.csv", "control bytes"]),
+        (bytes(257) + b"ustar", ["a tar archive"]),
         ("a,b\n1,2".encode("utf-16"), ["utf-16 text", "source.encoding: utf-16"]),
     ],
 )

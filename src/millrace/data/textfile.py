@@ -24,7 +24,9 @@ from millrace.data.split import TEXT_LIMIT, BadRow
 from millrace.errors import InputError
 
 HEAD = 8192
+TAR = b"ustar"  # at byte 257
 BINARY = {
+    TAR: ("a tar archive", "unpack it"),
     b"PAR1": ("a Parquet file", "set `source.format: parquet`"),
     b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack or export it"),
     b"\x7fELF": ("a program", None),
@@ -96,7 +98,7 @@ def _from_beginning(path: str, chunks: Iterator[bytes], encoding: str) -> Iterat
 def refuse_binary(path: str, head: bytes, encoding: str) -> None:
     """Raises InputError where the first bytes of a text file are those of something else."""
     for magic, (what, hint) in BINARY.items():
-        if head.startswith(magic):
+        if head.startswith(magic) or (magic == TAR and head[257:].startswith(TAR)):
             raise InputError(f"not a text file: {path}", expected="text", found=what, hint=hint)
     if encoding not in WIDE:
         for mark, wide in WIDE_MARKS.items():

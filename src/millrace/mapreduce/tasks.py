@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import inspect
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from typing import Any
 from millrace.errors import RequestError, ServiceError, SplitFailed
 from millrace.mapreduce.failures import revive
 
+log = logging.getLogger(__name__)
+
 BOOT = """
 import json, sys
 config = json.loads(sys.argv[1])
@@ -29,6 +32,9 @@ sys.path[:] = config["sys_path"]
 from millrace.mapreduce.taskserver import serve
 serve(config["requests"], config["events"])
 """
+QUIET_THREADS = 2
+"""The server's own, and one that Polars starts when it is imported and that waits for files to remove."""
+
 SERVER_ENV = {  # no threads before a fork, and no slow detour to import distutils
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -126,6 +132,8 @@ class TaskServer:
                 cause = revive(json.loads(report.read_text("utf-8"))["failed"])
                 where = job["file"] or job["module"]
                 raise RequestError(f"the job's file can't be imported: {where}", found=cause.found) from cause
+        if event["ready"] > QUIET_THREADS:
+            log.warning("importing %s starts threads: its tasks may hang", job["file"] or job["module"])
         self.loaded.add(key)
 
     def run(

@@ -92,6 +92,7 @@ class TaskServer:
                 Path(request["report"]).write_text(text, "utf-8")
                 self._tell({"failed": True})
             else:
+                gc.freeze()
                 self._tell({"ready": threads()})
         elif "stop" in request:
             self._stop()
