@@ -375,6 +375,22 @@ def test_an_empty_batch_and_a_batch_of_bad_rows_alone() -> None:
     assert sum(part.counts.rows_in for part in clean_batch(raw(a=empty), SPLIT, CleanPlan(), pipeline)) == 0
 
 
+def test_rows_of_a_parquet_file_with_its_own_types() -> None:
+    batch = raw(
+        c=pa.array(["A ", " x", None, "B"]).dictionary_encode(),
+        n=pa.array([1.0, 9.0, float("nan"), 2.5]),
+        b=pa.array([b"a", b"b", b"\xff", None]),
+    )
+    rules = {"c": {"case": "lower"}, "n": {"range": [0, 5], "on_violation": "quarantine"}}
+    [cleaned] = clean_batch(batch, SPLIT, CleanPlan(), make({"c": "string", "n": "int8", "b": "string"}, rules))
+    assert cleaned.batch.select(["c", "n", "b"]).to_pylist() == [{"c": "a", "n": 1, "b": "a"}]
+    assert cleaned.quarantine.select(["row", "rule", "value", "record"]).to_pylist() == [
+        {"row": 2, "rule": "range", "value": "9", "record": '{"c":" x","n":"9","b":"0x62"}'},
+        {"row": 3, "rule": "type", "value": "0xff", "record": '{"c":null,"n":"nan","b":"0xff"}'},
+        {"row": 4, "rule": "type", "value": "2.5", "record": '{"c":"B","n":"2.5","b":null}'},
+    ]
+
+
 # Laws
 
 LAWS = make(
