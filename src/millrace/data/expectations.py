@@ -325,7 +325,8 @@ def _nearest(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    fits = isinstance(value, float) or (isinstance(value, int) and -(2**63) <= value < 2**63)
+    return fits and not isinstance(value, bool) and value == value
 
 
 def _at(argument: str, words: str) -> str:

@@ -1,0 +1,1 @@
+"""Pictures and pages: reports of runs, Data Docs of checks."""
