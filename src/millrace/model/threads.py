@@ -1,7 +1,8 @@
 """Threads of the numeric libraries: how many a fit or a prediction may start.
 
 scikit-learn's histogram gradient boosting starts one OpenMP thread per core, and they wait for each other by spinning:
-where other work holds a core, a fit of 2 s on 32,000 rows took 340 s. The fitted trees don't depend on the number of threads.
+where other work holds a core, a fit of 2 s on 32,000 rows took 340 s. The fitted trees don't depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def free_cores() -> int:
 
 
 def limit_threads(count: int) -> AbstractContextManager[Any]:
-    """Inside, OpenMP starts at most `count` threads and BLAS one: its sums, unlike OpenMP's here, depend on how many."""
+    """Inside, OpenMP starts at most `count` threads, and BLAS one, because its sums depend on how many."""
     return _controller().limit(limits={"openmp": count, "blas": 1})
 
 
