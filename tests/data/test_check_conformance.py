@@ -62,9 +62,6 @@ MIXED = pa.table(
 )
 FRAMES = {
     "mixed": MIXED,
-    "without nulls": pa.table(
-        {name: MIXED[name].drop_null().slice(0, 7).to_pylist() for name in SCHEMA.names}, schema=SCHEMA
-    ),
     "one row": MIXED.slice(0, 1),
     "all null": pa.Table.from_pylist([dict.fromkeys(SCHEMA.names)] * 3, schema=SCHEMA),
     "no rows": SCHEMA.empty_table(),
