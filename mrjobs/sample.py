@@ -16,7 +16,7 @@ committed to the pipeline's table. A map task keeps what may be in the sample, a
 A record of the sample: {"customer_id": 17, …, "row_id": 7317…, "source_file": "…", "data_interval": "2026-01-05",
 "inclusion_probability": 0.25, "weight": 4.0}. Rows without a label can't teach: they are no part of the population.
 
-`CountPopulation` runs before it: it emits ("population", rows by stratum, label and day).
+`CountPopulation` runs before it: it emits ("population", rows by stratum and label, or by label and day).
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class CountPopulation(TeachingRows):
         """Nothing; the split's rows go into the task's count."""
         pipeline = self.plan.pipeline
         if self._population is None:
-            self._population = Population(self.plan.params.get("by"), pipeline.label, time_column(pipeline))
+            by = self.plan.params.get("by")
+            # days are for recent sampling, which has no strata: strata × days would be a large state for nothing
+            self._population = Population(by, pipeline.label, None if by else time_column(pipeline))
         for batch, _ in self.teaching(split, self._population.columns()):
             self._population.update(batch)
         yield from ()
