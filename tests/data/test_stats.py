@@ -158,7 +158,9 @@ def rounded(value: Any) -> Any:
         return {key: rounded(item) for key, item in value.items() if key not in ("skewness", "kurtosis")}
     if isinstance(value, list):
         return [rounded(item) for item in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if abs(value) > 1e-9 else 0.0
+    return value
 
 
 @settings(deadline=None, max_examples=60)

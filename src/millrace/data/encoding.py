@@ -45,6 +45,11 @@ def encode(array: pa.Array, kind: Kind) -> tuple[Codes, pa.Array]:
     return codes, encoded.dictionary
 
 
+def as_places(places: Codes) -> pa.Array:
+    """Places as an Arrow array; `pa.array` would import pandas for it, which takes longer than a small job."""
+    return pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(np.ascontiguousarray(places))])
+
+
 def _as_kind(array: pa.Array, kind: Kind) -> pa.Array:
     if kind_of(array.type, "") != kind and not pa.types.is_null(array.type):
         raise InputError("a column's type isn't the schema's", expected=kind, found=str(array.type))

@@ -83,7 +83,7 @@ def hash_values(array: pa.Array | pa.ChunkedArray) -> Hashes:
     True
     """
     indices, values = _encode(array)
-    return _spread(indices, _hash_bytes(canonical_text(values)), values)
+    return _spread(indices, hash_texts(canonical_text(values)), values)
 
 
 def hash_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> Hashes:
@@ -191,7 +191,7 @@ def _hash_field(array: pa.Array | pa.ChunkedArray) -> Hashes:
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     if _is_text(kind) or pa.types.is_decimal(kind) or pa.types.is_dictionary(array.type):
         places, values = _encode(array)
-        hashes = _hash_bytes(canonical_text(values)) if _is_text(kind) or pa.types.is_decimal(kind) else _mixed(values)
+        hashes = hash_texts(canonical_text(values)) if _is_text(kind) or pa.types.is_decimal(kind) else _mixed(values)
         return _spread(places, hashes, values)
     return _spread(None, _mixed(array), array)
 
@@ -239,8 +239,11 @@ def _naive_micros(array: pa.Array) -> pa.Array:
     return array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.timestamp("us"))
 
 
-def _hash_bytes(text: pa.Array) -> Hashes:
-    """xxh64 of every value's bytes. Texts under 32 bytes are hashed together, one numpy pass for each length."""
+def hash_texts(text: pa.Array) -> Hashes:
+    """xxh64 of the bytes of every string: `hash_values` for strings that are all distinct, none of them null.
+
+    Texts under 32 bytes are hashed together, one numpy pass for each length.
+    """
     count = len(text)
     hashes = np.empty(count, np.uint64)
     if count == 0:

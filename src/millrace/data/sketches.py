@@ -95,13 +95,14 @@ class Moments:
             )
         except OverflowError:  # huge values: the higher moments are beyond a float
             m2 = m3 = m4 = math.inf
+        total = self.total + other.total
         return Moments(
             n,
-            (na * self.mean + nb * other.mean) / n,
+            total / n if isinstance(total, int) else (na * self.mean + nb * other.mean) / n,
             m2,
             m3,
             m4,
-            self.total + other.total,
+            total,
             _least(self.minimum, other.minimum),
             _most(self.maximum, other.maximum),
         )

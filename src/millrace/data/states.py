@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from millrace.data.hashing import GOLDEN, fmix64, hash_values
+from millrace.data.hashing import GOLDEN, fmix64, hash_texts
 from millrace.data.sketches import (
     EXACT_VALUES,
     Counts,
@@ -245,7 +245,7 @@ def unpack(data: bytes, arrays: int | None = None) -> tuple[dict[str, Any], list
 def hash_keys(kind: Kind, keys: Sequence[Value]) -> npt.NDArray[np.uint64]:
     """The hashes of counted values, equal to those that a batch's values get."""
     if kind == "string":
-        return hash_values(pa.array(keys, pa.string()))
+        return hash_texts(pa.array(keys, pa.string()))
     if kind == "float":
         bits = (np.array(keys, np.float64) + 0.0).view(np.uint64)
     else:
@@ -289,7 +289,7 @@ def _text_state(state: ColumnState, values: pa.Array, counts: Counts) -> ColumnS
     state.lengths, state.first, state.last = Lengths.of(lengths, counts), ends["min"], ends["max"]
     state.sketched = len(values) > EXACT_VALUES
     if state.sketched:
-        return replace(state, hashes=Distinct.of(hash_values(values)), values=_frequent(values, counts))
+        return replace(state, hashes=Distinct.of(hash_texts(values)), values=_frequent(values, counts))
     return replace(state, values=ValueCounts.of(values.to_pylist(), counts))
 
 

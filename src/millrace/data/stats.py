@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.data.column_stats import ColumnStats, TopValue, finite
-from millrace.data.encoding import Codes, encode, kind_of
+from millrace.data.encoding import Codes, as_places, encode, kind_of
 from millrace.data.hashing import canonical_text
 from millrace.data.states import ColumnState, Kind, pack, state_of, unpack
 from millrace.errors import CorruptData, InputError
@@ -170,7 +170,7 @@ class Stats:
                 if name in part.states:
                     nulls, mine = int(counts[0, place]), counts[1:, place]
                     seen = np.flatnonzero(mine)
-                    some = values if len(seen) == len(values) else values.take(pa.array(seen))
+                    some = values if len(seen) == len(values) else values.take(as_places(seen))
                     part.states[name][column] = state_of(kind, some, mine[seen], nulls=nulls)
         return part
 
