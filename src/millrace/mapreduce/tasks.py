@@ -119,6 +119,16 @@ class TaskServer:
             os.close(requests)
             os.close(events)
 
+    def answers(self) -> bool:
+        """Whether the process is still there; one that was just started is."""
+        if not self.loaded:
+            return True
+        try:
+            self._ask({"ping": True})
+            return "ready" in next(self._events())
+        except ServiceError:
+            return False
+
     def load(self, job: dict[str, str | None]) -> None:
         """Imports a job. Raises RequestError where that fails."""
         key = json.dumps(job)
@@ -249,7 +259,7 @@ _idle: list[TaskServer] = []
 def task_server() -> Iterator[TaskServer]:
     """A warm server for this thread alone; kept for the next user unless it broke."""
     server = _idle.pop() if _idle else TaskServer()
-    if server.path != sys.path or server.process.poll() is not None:
+    if server.path != sys.path or not server.answers():
         server.close()
         server = TaskServer()
     try:

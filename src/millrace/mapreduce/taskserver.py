@@ -4,7 +4,8 @@ It imports what tasks need once, never starts a thread, and forks a child for ea
 ``python -c BOOT config`` in an interpreter of its own, so the process that asks for tasks may have threads. It ends,
 and its tasks with it, when the request pipe is closed or its parent is gone.
 
-Lines are JSON. Requests: ``{"load": job}``, ``{"task": number, …}``, ``{"stop": true}`` (kill what runs).
+Lines are JSON. Requests: ``{"load": job}``, ``{"task": number, …}``, ``{"stop": true}`` (kill what runs),
+``{"ping": true}``.
 Events: ``{"ready": threads}``, ``{"failed": description}``, ``{"split": task}``, ``{"exit": task, "code": code}``.
 An event is one write of less than 512 bytes, which pipes never mix; a failed task leaves its description in a file.
 """
@@ -94,6 +95,8 @@ class TaskServer:
             else:
                 gc.freeze()
                 self._tell({"ready": threads()})
+        elif "ping" in request:
+            self._tell({"ready": threads()})
         elif "stop" in request:
             self._stop()
         else:
