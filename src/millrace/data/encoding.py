@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from millrace.data.states import Kind
+from millrace.data.states import Kind, stored_numbers
 from millrace.errors import InputError
 
 Codes = npt.NDArray[np.int64]
@@ -38,11 +38,17 @@ def encode(array: pa.Array, kind: Kind) -> tuple[Codes, pa.Array]:
     """The distinct values (as the kind's own type, no nulls), and for every row its value's place, -1 for null."""
     if pa.types.is_dictionary(array.type):
         inner, values = encode(array.dictionary, kind)  # entries may be null or equal
-        codes = array.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+        codes = _codes(array.indices)
         return np.append(inner, -1)[codes], values
     encoded = _as_kind(array, kind).dictionary_encode()
-    codes = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, encoded.dictionary
+    return _codes(encoded.indices), encoded.dictionary
+
+
+def _codes(indices: pa.Array) -> Codes:
+    codes = stored_numbers(indices).astype(np.int64)
+    if indices.null_count:
+        codes[stored_numbers(indices.is_null().cast(pa.uint8())).astype(np.bool_)] = -1
+    return codes
 
 
 def as_places(places: Codes) -> pa.Array:

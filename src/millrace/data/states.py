@@ -253,6 +253,19 @@ def hash_keys(kind: Kind, keys: Sequence[Value]) -> npt.NDArray[np.uint64]:
     return fmix64(bits + np.uint64(GOLDEN))
 
 
+def stored_numbers(array: pa.Array) -> npt.NDArray[Any]:
+    """The stored numbers of an Arrow array, whatever stands where it is null.
+
+    `to_numpy`, `fill_null` and `pa.scalar` would import pandas, which takes longer than a small job.
+
+    >>> stored_numbers(pa.array([1, 2, 3])[1:]).tolist()
+    [2, 3]
+    """
+    if not len(array):
+        return np.empty(0, str(array.type))
+    return np.frombuffer(array.buffers()[1], str(array.type))[array.offset : array.offset + len(array)]
+
+
 def state_of(kind: Kind, values: pa.Array, counts: Counts, *, nulls: int) -> ColumnState:
     """The state of a batch: distinct `values` without nulls (text, or numbers as the kind's own type), their `counts`
     (all positive), and the number of null rows."""
@@ -260,7 +273,7 @@ def state_of(kind: Kind, values: pa.Array, counts: Counts, *, nulls: int) -> Col
     state = ColumnState(kind, count, nulls)
     if kind == "string":
         return _text_state(state, values, counts)
-    numbers: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False)
+    numbers: npt.NDArray[Any] = stored_numbers(values)
     if kind == "float":
         numbers = numbers.astype(np.float64) + 0.0
         finite = np.isfinite(numbers)
@@ -284,7 +297,7 @@ def state_of(kind: Kind, values: pa.Array, counts: Counts, *, nulls: int) -> Col
 def _text_state(state: ColumnState, values: pa.Array, counts: Counts) -> ColumnState:
     if not len(values):
         return state
-    lengths = pc.utf8_length(values).to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = stored_numbers(pc.utf8_length(values)).astype(np.int64)
     ends = pc.min_max(values).as_py()
     state.lengths, state.first, state.last = Lengths.of(lengths, counts), ends["min"], ends["max"]
     state.sketched = len(values) > EXACT_VALUES
