@@ -118,7 +118,7 @@ def line_of(text: str, part: str) -> int:
             "shard.deduplicate.by",
             "the shard key 'ip' among them",
         ),
-        ("method: auto", "method: cluster", "sample.method", "sample.by names the key"),
+        ("method: auto", "method: stratified, by: cty", "sample.by", "one of the columns"),
         ("fare: {range: [0, 500]", "fare: {rnge: [0, 500]", "clean.fare.rnge", "one of"),
     ],
 )

@@ -7,6 +7,7 @@ line 1, name: expected text that matches ^[a-z][a-z0-9_]{0,62}$, found 'Clicks'
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from millrace.errors import PipelineFileError
-from millrace.spec import RESERVED, CleanRule, Expectation, Pipeline
+from millrace.spec import RESERVED, CleanRule, Expectation, Pipeline, Role
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,10 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
             add(path, f"one of the columns {', '.join(known)}", repr(name), nearest(name, known))
 
     columns, kept = list(pipeline.columns), pipeline.kept()
+
+    def by_role(role: Role) -> list[str]:
+        return [name for name in pipeline.by_role(role) if name in kept]
+
     column(["source", "time"], pipeline.source.time, columns)
     for name in pipeline.clean:
         column(["clean", name], name, columns)
@@ -247,6 +252,14 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
     for position, expectation in enumerate(pipeline.check):
         for words in validate_expectation(expectation, pipeline.columns):
             add(["check", position], *_words(words))
+    for name, declared in pipeline.columns.items():
+        if declared.derive is not None:
+            path = ["columns", name, "derive"]
+            column([*path, "column"], declared.derive.column, list(pipeline.as_stored().columns))
+            try:
+                re.compile(declared.derive.matches)
+            except re.error as error:
+                add([*path, "matches"], "a regular expression", f"{declared.derive.matches!r} ({error})")
     if pipeline.shard:
         column(["shard", "by"], pipeline.shard.by, kept)
         if pipeline.shard.deduplicate:
@@ -257,7 +270,6 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
             if by is not None and pipeline.shard.by not in by:
                 expected = f"the shard key {pipeline.shard.by!r} among them, so that duplicates meet in one shard"
                 add(["shard", "deduplicate", "by"], expected, by)
-    column(["sample", "by"], pipeline.sample.by, kept)
     for name in pipeline.evaluate.slices:
         column(["evaluate", "slices"], name, kept)
     for name in pipeline.drift.columns or []:
@@ -269,8 +281,19 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
         kind = pipeline.columns[pipeline.source.time].type
         if kind not in ("timestamp", "date"):
             add(["columns", pipeline.source.time, "type"], "timestamp or date (it is source.time)", repr(kind))
-    if pipeline.sample.method == "cluster" and pipeline.sample.by is None:
-        add(["sample", "method"], "sample.by names the key of the clusters", "none")
+    column(["sample", "by"], pipeline.sample.by, kept)
+    shard_key = pipeline.shard.by if pipeline.shard else None
+    lacking = {
+        "recent": ("a kept column with role time", by_role("time")),
+        "stratified": ("sample.by, or a label", [pipeline.sample.by, pipeline.label]),
+        "cluster": (
+            "sample.by, a shard key, or a kept column with role key",
+            [pipeline.sample.by, shard_key, *by_role("key")],
+        ),
+    }
+    needed, there = lacking.get(pipeline.sample.method, ("", [""]))
+    if not any(each is not None for each in there):
+        add(["sample", "method"], needed, "none")
     if pipeline.source.interval == "none" and pipeline.evaluate.holdout is not None:
         add(["evaluate", "holdout"], "fraction or files, for data without intervals", "a duration")
     return found

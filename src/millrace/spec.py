@@ -319,6 +319,13 @@ class Pipeline(Model):
         rule = self.clean.get(column)
         return rule if isinstance(rule, CleanRule) else CleanRule()
 
+    def as_stored(self) -> Pipeline:
+        """The pipeline with the columns that raw files hold: those derived from others left out."""
+        if not any(column.derive for column in self.columns.values()):
+            return self
+        stored = {name: column for name, column in self.columns.items() if column.derive is None}
+        return self.model_copy(update={"columns": stored})
+
     @property
     def label(self) -> str | None:
         """The label column, if there is one."""

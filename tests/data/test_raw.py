@@ -361,3 +361,20 @@ def test_real_files_cut_small_equal_the_csv_module(real_data: Callable[[str], An
     found, numbers, bad = flat(list(cut(data, 1 << 20, pipe)))
     assert found == [tuple(row) for row in rows]
     assert (numbers, bad) == (list(range(1, len(rows) + 1)), [])
+
+
+def test_a_derived_column_tells_whether_the_text_of_another_matches() -> None:
+    pipe = Pipeline.model_validate(
+        {
+            "name": "p",
+            "source": {"uri": "x", "interval": "none"},
+            "columns": {
+                "cancelled": {"type": "int8", "role": "label", "derive": {"column": "invoice", "matches": "^C"}},
+                "invoice": {"type": "string", "role": "leak"},
+            },
+        }
+    )
+    [found] = batches(b'invoice\nC1\n2\n""\n', pipe=pipe)
+    assert found.batch.to_pydict() == {"cancelled": ["1", "0", None], "invoice": ["C1", "2", None]}
+    [alone] = batches(b"invoice\nC1\n", pipe=pipe, columns=["cancelled"])
+    assert alone.batch.to_pydict() == {"cancelled": ["1"]}

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from millrace.data.split import TEXT_LIMIT, BadRow, OpenFile, RawBatch, Split
 from millrace.spec import Pipeline
 
@@ -32,6 +35,9 @@ def read_split(
     Raises InputError where the file as a whole can't be this pipeline's: other columns, binary, not Parquet.
     """
     wanted = [name for name in pipeline.columns if columns is None or name in columns]
+    stored = pipeline.as_stored()
+    needed = {*wanted, *(derive.column for name in wanted if (derive := pipeline.columns[name].derive))}
+    names = [name for name in stored.columns if name in needed]
     if split.format == "parquet":
         from millrace.data.parquet import read_parquet as read
     elif split.format == "jsonl":
@@ -40,10 +46,26 @@ def read_split(
         from millrace.data.delimited import read_delimited as read
     file = open_file(split.path)
     try:
-        for found in read(split, pipeline, file, wanted, batch_rows):
-            yield from _cut(found, batch_rows)
+        for found in read(split, stored, file, names, batch_rows):
+            yield from _cut(_derived(found, pipeline, wanted), batch_rows)
     finally:
         file.close()
+
+
+def _derived(found: RawBatch, pipeline: Pipeline, wanted: Sequence[str]) -> RawBatch:
+    """The wanted columns, with those that are derived from the text of others: "1" where it matches, "0" where not."""
+    if found.batch.schema.names == list(wanted):
+        return found
+    arrays = []
+    for name in wanted:
+        derive = pipeline.columns[name].derive
+        if derive is None:
+            arrays.append(found.batch.column(name))
+            continue
+        text = found.batch.column(derive.column).cast(pa.string())
+        matches = pc.match_substring_regex(text, derive.matches)
+        arrays.append(pc.if_else(matches, "1", "0"))
+    return RawBatch(pa.RecordBatch.from_arrays(arrays, names=list(wanted)), found.rows, found.bad)
 
 
 def _cut(found: RawBatch, batch_rows: int) -> Iterator[RawBatch]:

@@ -25,26 +25,6 @@ class Choice:
     why: list[str] = field(default_factory=list)
 
 
-def mistakes(pipeline: Pipeline) -> list[str]:
-    """What is wrong with the `sample` section of a pipeline file, one sentence each.
-
-    >>> mistakes(Pipeline(name="p", source={"uri": "x", "interval": "none"}, columns={
-    ...     "n": {"type": "int64", "role": "numeric"}}, sample={"method": "recent", "by": "m"}))
-    ["sample.by: expected a kept column, found 'm'", 'sample.method: recent needs a time column, found none']
-    """
-    sample = pipeline.sample
-    found = []
-    if sample.by is not None and sample.by not in pipeline.kept():
-        found.append(f"sample.by: expected a kept column, found {sample.by!r}")
-    if sample.method == "recent" and time_column(pipeline) is None:
-        found.append("sample.method: recent needs a time column, found none")
-    if sample.method == "stratified" and sample.by is None and pipeline.label is None:
-        found.append("sample.method: stratified needs sample.by or a label, found neither")
-    if sample.method == "cluster" and sample.by is None and cluster_key(pipeline) is None:
-        found.append("sample.method: cluster needs sample.by, a shard key or a column with role key, found none")
-    return found
-
-
 def time_column(pipeline: Pipeline) -> str | None:
     """The kept column that says when a row happened, if there is one."""
     names = [pipeline.source.time, *pipeline.by_role("time")]
@@ -68,10 +48,9 @@ def choose_method(
 
     A method named in the pipeline file is taken. `auto` goes by `drifted`, the columns whose last half of the window
     differs from the first (None: not compared): none → random; the label → stratified by it, so that a rarer class is
-    whole; a number, or anything else that strata can't hold → recent rows with higher probability; one categorical
-    column alone, of at most 200 values by `distinct` → stratified by it; the key alone → cluster by key, whole
-    histories. A window not larger than the sample is taken whole. `label_rate` is the share of the rarer label, for
-    the size.
+    whole; one categorical column alone, of at most 200 values by `distinct` → stratified by it; anything else that
+    strata can't hold → cluster by the key, whole histories, where there is a key, else stratified by the label. A
+    window not larger than the sample is taken whole. `label_rate` is the share of the rarer label, for the size.
 
     >>> pipeline = Pipeline(name="p", source={"uri": "x", "time": "t"}, columns={
     ...     "t": {"type": "timestamp", "role": "time"}, "bid": {"type": "float64", "role": "numeric"},
@@ -110,14 +89,14 @@ def _method(
         )
     words = ", ".join(kept)
     key = cluster_key(pipeline)
-    if kept == [key]:
-        return "cluster", key, f"only the key {key!r} changed: cluster sampling by it keeps whole histories"
     few = [name for name in kept if distinct.get(name, FEW_VALUES + 1) <= FEW_VALUES]
     if kept == few and len(few) == 1:
         return "stratified", few[0], f"only the mix of {few[0]!r} changed: stratified by it holds its shares exactly"
-    if time_column(pipeline) is None:
-        return "random", None, f"{words} changed, but there is no time column to weight by: random"
-    return "recent", None, f"{words} changed: recent rows are drawn with higher probability"
+    if key is not None:
+        return "cluster", key, f"{words} changed: whole histories by {key!r} show how"
+    if pipeline.label is not None:
+        return "stratified", pipeline.label, f"{words} changed: stratified by the label keeps the rarer class whole"
+    return "random", None, f"{words} changed, but there is neither a key nor a label to go by: random"
 
 
 def _size_words(pipeline: Pipeline, size: int, rows: int) -> str:

@@ -50,7 +50,8 @@ def plan_splits(
     """
     if split_size < 1:
         raise ValueError(f"split_size must be at least 1, not {split_size}")
-    return [split for file in files for split in _splits(file, pipeline, split_size, open_file)]
+    stored = pipeline.as_stored()
+    return [split for file in files for split in _splits(file, stored, split_size, open_file)]
 
 
 def interval_of(path: str, pipeline: Pipeline) -> str | None:
