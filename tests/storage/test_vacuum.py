@@ -73,3 +73,15 @@ def test_a_part_that_was_removed_before_its_commit_is_noticed(table, schema, wri
     with pytest.raises(CorruptData, match="found no file"):
         table.commit(Commit([part], schema, "late"))
     assert table.version() == 2
+
+
+def test_a_parts_lookup_index_goes_with_it(table):
+    for part in table.parts(0) + table.parts(2):
+        index = Path(f"{table.uri}/_index/{part.path}.arrow")
+        index.parent.mkdir(parents=True, exist_ok=True)
+        index.write_bytes(b"index")
+    old = paths(table, 0, 1)
+    assert table.vacuum(NONE) == sorted([*old, f"_index/{paths(table, 0)[0]}.arrow"])
+    assert [path.name for path in Path(f"{table.uri}/_index").rglob("*.arrow")] == [
+        f"{Path(paths(table, 2)[0]).name}.arrow"
+    ]

@@ -15,6 +15,8 @@ from millrace.storage.refusals import write_refused
 if TYPE_CHECKING:
     from millrace.storage.tables import Table
 
+INDEX = "_index/"
+
 
 def vacuum(
     table: Table,
@@ -39,7 +41,9 @@ def vacuum(
     for version in kept:
         needed.update(part.path for part in table.parts(version))
     gone = sorted(
-        path for path, changed in files.items() if path not in needed and (path in ever or changed < now - grace)
+        path
+        for path, changed in files.items()
+        if (part := _part_of(path)) not in needed and (part in ever or changed < now - grace)
     )
     if not dry_run:
         for path in gone:
@@ -56,10 +60,15 @@ def _data_files(system: pafs.FileSystem, root: str) -> dict[str, datetime]:
     found: dict[str, datetime] = {}
     for info in system.get_file_info(pafs.FileSelector(root, recursive=True)):
         path = info.path[len(root) :] if info.path.startswith(root) else info.path
-        hidden = any(name.startswith(("_", ".")) for name in path.split("/"))
+        hidden = any(name.startswith(("_", ".")) for name in _part_of(path).split("/"))
         if info.type == pafs.FileType.File and not hidden:
             found[path] = info.mtime
     return found
+
+
+def _part_of(path: str) -> str:
+    """The part that a file is, or that it is the lookup index of (``_index/<part>.arrow``): they live and go together."""
+    return path.removeprefix(INDEX).removesuffix(".arrow") if path.startswith(INDEX) else path
 
 
 def _read_history(table: Table, cutoff: datetime) -> tuple[set[int], set[str]]:
