@@ -67,7 +67,7 @@ def _data_files(system: pafs.FileSystem, root: str) -> dict[str, datetime]:
 
 
 def _part_of(path: str) -> str:
-    """The part that a file is, or that it is the lookup index of (``_index/<part>.arrow``): they live and go together."""
+    """The part that a file is, or that it is the lookup index of: they live and go together."""
     return path.removeprefix(INDEX).removesuffix(".arrow") if path.startswith(INDEX) else path
 
 
