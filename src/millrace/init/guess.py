@@ -15,6 +15,7 @@ from millrace.spec import ColumnType, Role
 MISSING_MARKERS = ("", "?", "-", "--", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", r"\N", "#N/A", ".")
 CONVERTS = 0.97  # share of the filled values that must convert before a column gets a type
 LEAK_AUC = 0.99
+IMPOSSIBLE = 0.005  # a smaller share of negative numbers, or of times outside their file, is a mistake
 TIME_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.fZ",
@@ -55,7 +56,13 @@ class Guess:
     rows: int = 0
     minimum: float | None = None
     maximum: float | None = None
+    negative: float = 0.0
     values: tuple[str, ...] = field(default=())
+
+    @property
+    def never_negative(self) -> bool:
+        """Whether a number below zero would be a mistake: hardly any is, or none."""
+        return self.minimum is not None and self.negative < IMPOSSIBLE
 
     def why(self, *words: str) -> Guess:
         """The same guess with more words."""
@@ -116,10 +123,12 @@ def guess_type(name: str, source: str, column: pl.Series) -> Guess:
         whole = bool((good == good.round()).all()) and not filled.str.contains(r"[.eE]").any()
         low, high = float(good.min()), float(good.max())  # type: ignore[arg-type]
         kind: ColumnType = "int64" if whole and abs(low) < 2**62 and abs(high) < 2**62 else "float64"
-        guess = replace(base, type=kind, role="numeric", minimum=low, maximum=high)
+        negative = float((good < 0).sum()) / len(good)
+        guess = replace(base, type=kind, role="numeric", minimum=low, maximum=high, negative=negative)
         if numbers.null_count():
             guess = guess.why(f"{numbers.null_count() / len(filled):.2%} are no numbers")
-        return guess.why(f"from {low:g} to {high:g}")
+        guess = guess.why(f"from {low:g} to {high:g}")
+        return guess.why(f"{negative:.2%} below zero look impossible") if guess.never_negative and negative else guess
     lowered = filled.str.to_lowercase().unique()
     if lowered.is_in(["true", "false"]).all():
         return replace(base, type="bool")

@@ -19,13 +19,14 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from millrace.errors import InputError
-from millrace.spec import Format
+from millrace.intervals import file_interval
+from millrace.spec import Format, Interval
 from millrace.storage.files import SourceFile, filesystem, list_files
 
 SAMPLE_BYTES = 8 << 20
 SAMPLE_FILES = 9
 DELIMITERS = (",", "\t", ";", "|")
-DATE_PATTERNS = (
+DATE_PATTERNS: tuple[tuple[str, str, Interval], ...] = (
     ("%Y-%m-%dT%H", r"\d{4}-\d{2}-\d{2}T\d{2}", "hourly"),
     ("%Y-%m-%d-%H", r"\d{4}-\d{2}-\d{2}-\d{2}(?!\d)", "hourly"),
     ("%Y-%m-%d", r"\d{4}-[01]\d-[0-3]\d", "daily"),
@@ -38,7 +39,11 @@ DATE_PATTERNS = (
 
 @dataclass(frozen=True)
 class Look:
-    """What the files show: their format, the header if there is one, and sample rows, every value as text."""
+    """What the files show: their format, the header if there is one, and sample rows, every value as text.
+
+    `file_date` and `interval` are the pattern of a date in all files' names and its kind; `row_intervals` then names
+    the interval of each sample row's file.
+    """
 
     files: list[SourceFile]
     format: Format
@@ -47,7 +52,8 @@ class Look:
     encoding: str
     rows: pl.DataFrame
     file_date: str | None
-    interval: str | None
+    interval: Interval | None
+    row_intervals: list[str | None] | None = None
 
 
 def look_at(uris: Sequence[str]) -> Look:
@@ -66,29 +72,44 @@ def look_at(uris: Sequence[str]) -> Look:
     if kind == "parquet":
         frames = [_parquet_rows(file) for file in chosen]
         rows = pl.concat(frames, how="diagonal_relaxed")
-        return Look(files, kind, None, rows.columns, "utf-8", rows, file_date, interval)
+        owners = _owners(chosen, [len(frame) for frame in frames], file_date, interval)
+        return Look(files, kind, None, rows.columns, "utf-8", rows, file_date, interval, owners)
     texts = [head_text(file) for file in chosen]
     encoding = next((name for _, name in texts if name != "utf-8"), "utf-8")
     if kind == "jsonl":
-        rows = pl.concat([_json_rows(text) for text, _ in texts], how="diagonal")
-        return Look(files, kind, None, rows.columns, encoding, rows, file_date, interval)
+        frames = [_json_rows(text) for text, _ in texts]
+        rows = pl.concat(frames, how="diagonal")
+        owners = _owners(chosen, [len(frame) for frame in frames], file_date, interval)
+        return Look(files, kind, None, rows.columns, encoding, rows, file_date, interval, owners)
     records = [_records(text, sniff_delimiter(texts[0][0])) for text, _ in texts]
     delimiter = sniff_delimiter(texts[0][0])
     kind = "tsv" if delimiter == "\t" else "csv"
     body = [record for each in records for record in each[1:]]
     header = sniff_header(records[len(chosen) // 2], body)
     width = len(header) if header else _most_common_width(body)
-    data = [record for each in records for record in (each[1:] if header else each) if len(record) == width]
+    usable = [[record for record in (each[1:] if header else each) if len(record) == width] for each in records]
+    data = [record for each in usable for record in each]
     if not data:
         raise InputError("no row to look at", expected=f"rows of {width} fields below the header", found="none")
     names = header or [f"column_{number}" for number in range(1, width + 1)]
     frame = pl.DataFrame(data, schema={str(i): pl.String for i in range(width)}, orient="row")
     frame.columns = _distinct(names)
     stored = delimiter if delimiter not in (",", "\t") else None
-    return Look(files, kind, stored, header, encoding, frame, file_date, interval)
+    owners = _owners(chosen, [len(each) for each in usable], file_date, interval)
+    return Look(files, kind, stored, header, encoding, frame, file_date, interval, owners)
 
 
-def date_in_names(files: Sequence[SourceFile]) -> tuple[str | None, str | None]:
+def _owners(
+    files: Sequence[SourceFile], rows: Sequence[int], pattern: str | None, interval: Interval | None
+) -> list[str | None] | None:
+    """The interval that each row's file is of, where files' names tell."""
+    if pattern is None or interval is None:
+        return None
+    names = [file_interval(file.path, pattern, interval) for file in files]
+    return [name for name, count in zip(names, rows, strict=True) for _ in range(count)]
+
+
+def date_in_names(files: Sequence[SourceFile]) -> tuple[str | None, Interval | None]:
     """The strptime pattern of a date that all files carry in their names, and the interval it stands for."""
     names = [PurePosixPath(file.path).name for file in files]
     for pattern, expression, interval in DATE_PATTERNS:

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from millrace.errors import RequestError
 from millrace.init.guess import (
+    IMPOSSIBLE,
     Guess,
     assign_roles,
     find_leaks,
@@ -78,6 +81,9 @@ def pipeline_text(name: str, uris: Sequence[str], look: Look, label: str | None)
     lines.append(f"  interval: {interval or 'none'}{_interval_words(look, time, interval)}")
     if look.file_date and interval != "none":
         lines.append(f"  file_date: {json.dumps(look.file_date)}  # a date stands in every file's name")
+        outside = _outside_their_file(look, guesses, time)
+        if 0 < outside < IMPOSSIBLE:
+            lines.append(f"  late_rows: quarantine  # {outside:.2%} of the times lie outside their file's interval")
     if look.header is None and look.format in ("csv", "tsv"):
         lines.append("  header: false  # the first record looks like the others")
     if look.delimiter:
@@ -105,6 +111,16 @@ def _interval_by_values(look: Look, guesses: Sequence[Guess], time: str) -> str 
     guess = next(each for each in guesses if each.name == time)
     days = look.rows[guess.source].str.strip_chars().str.slice(0, 10).n_unique()
     return None if days < 2 and not look.file_date else "daily"
+
+
+def _outside_their_file(look: Look, guesses: Sequence[Guess], time: str | None) -> float:
+    """The share of the rows whose time lies outside the interval of their file."""
+    guess = next((each for each in guesses if each.name == time), None)
+    if guess is None or look.row_intervals is None or look.interval not in ("daily", "monthly") or guess.formats:
+        return 0.0
+    length = 10 if look.interval == "daily" else 7
+    times = look.rows[guess.source].str.strip_chars().str.slice(0, length)
+    return float((times != pl.Series(look.row_intervals)).mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _interval_words(look: Look, time: str | None, interval: str | None) -> str:
@@ -151,7 +167,7 @@ def _check_lines(guesses: Sequence[Guess]) -> list[str]:
             mostly = max(0.0, round(1 - 2 * guess.nulls - 0.02, 2))
             if mostly > 0:
                 lines.append(f"  - {{{NOT_NULL}, column: {guess.name}, mostly: {mostly}, severity: warn}}")
-        if guess.role == "numeric" and guess.minimum is not None and guess.minimum >= 0:
+        if guess.role == "numeric" and guess.never_negative:
             lines.append(f"  - {{{BETWEEN}, column: {guess.name}, min_value: 0, mostly: 0.99, severity: warn}}")
         if guess.role in ("categorical", "label") and guess.values and len(guess.values) <= 20:
             values = json.dumps(list(guess.values), ensure_ascii=False)
@@ -169,7 +185,7 @@ def _clean_lines(guesses: Sequence[Guess]) -> list[str]:
             lines.append(f"  {guess.name}: drop  # it leaks the label")
         elif guess.role == "label" and guess.type == "int8":
             lines.append(f"  {guess.name}: {{range: [0, 1], on_violation: quarantine}}")
-        elif guess.role == "numeric" and guess.type == "float64" and guess.minimum is not None and guess.minimum >= 0:
+        elif guess.role == "numeric" and guess.never_negative:
             lines.append(f"  {guess.name}: {{range: [0, null], on_violation: 'null', on_type_error: 'null'}}")
         elif guess.role == "numeric":
             lines.append(f"  {guess.name}: {{on_type_error: 'null'}}")
