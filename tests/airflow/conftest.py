@@ -25,6 +25,7 @@ columns:
   y: {{type: int8, role: label}}
 shard: {{by: k, shards: 2}}
 window: 3d
+schedule: "0 2 * * *"
 evaluate: {{holdout: 1d}}
 {more}
 """

@@ -99,7 +99,7 @@ def test_a_broken_file_is_told_and_leaves_the_others(
     write_pipeline("bad", more="windwo: 3d")
     found = parse()
     assert set(found) == {"good_train", "good_score", "bad_train"}
-    assert "line 11, windwo: expected " in found["bad_train"].doc_md
+    assert "line 12, windwo: expected " in found["bad_train"].doc_md
 
 
 def test_the_bundle_has_a_file_per_pipeline(

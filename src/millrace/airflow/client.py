@@ -141,6 +141,11 @@ class AirflowClient:
         answer = self.request("GET", path, missing_ok=True, deserialize="false", stringify="false")
         return None if answer is None else answer["value"]
 
+    def answer(self, dag_id: str, run_id: str, task: str, option: str) -> None:
+        """Answer the question that a task asks a person."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task}/-1/hitlDetails"
+        self.request("PATCH", path, body={"chosen_options": [option], "params_input": {}})
+
     def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> str:
         """The log of one attempt of a task, one event per line."""
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task}/logs/{attempt}"

@@ -50,6 +50,7 @@ def settings(folder: Path, address: str, *, parallelism: int, unpaused: bool) ->
             "workers": "1",
             "enable_swagger_ui": "False",
         },
+        "workers": {"missing_dag_retry_delay": "10"},
         "scheduler": {
             "scheduler_idle_sleep_time": "0.2",
             "task_instance_heartbeat_timeout": "30",

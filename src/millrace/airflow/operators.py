@@ -15,6 +15,7 @@ from airflow.sdk.timezone import utcnow
 
 from millrace.airflow.dates import context_date
 from millrace.airflow.links import ReportLink
+from millrace.airflow.quiet import ignore_probing
 from millrace.errors import CheckFailed, GateClosed, MillraceError, RequestError
 from millrace.spec import Interval
 
@@ -181,6 +182,7 @@ def run(
     """Run one stage with its progress in the task's log; returns its result as small JSON."""
     from millrace import stages
 
+    ignore_probing()
     log.info("%s %s, %s", pipeline, stage, date)
     result = stages.run_stage(
         stage, pipeline, date, profile=None, options=options, upstream=upstream, progress=log.info

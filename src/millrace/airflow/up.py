@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import IO, Any
 from millrace.airflow import config, guard
 from millrace.airflow.client import AirflowClient
 from millrace.errors import ServiceError
+from millrace.profiles import home as home_folder
 from millrace.profiles import pipelines_folder
 
 Progress = Callable[[str], None]
@@ -197,6 +199,7 @@ def clean_environment(home: Path, folder: Path) -> dict[str, str]:
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
         "PYTHONUNBUFFERED": "1",
+        "MILLRACE_PRELOAD": "1",
         "GX_ANALYTICS_ENABLED": "false",
         "OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES",  # macOS: tasks are forked
     }
@@ -251,3 +254,25 @@ def failure(folder: Path, message: str, names: list[str] | None = None) -> Servi
         if lines:
             shown.append(f"--- {name}.log\n" + "\n".join(lines[-15:]))
     return ServiceError(message, hint=f"the logs are in {folder / 'logs'}\n" + "\n".join(shown))
+
+
+def serve(port: int | None) -> None:
+    """Start Airflow for people: prints progress, address and password, and ends with Ctrl-C or SIGTERM.
+
+    Raises ServiceError where it can't start, or a component ends by itself.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def say(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        with start(home_folder(), port, progress=say) as handle:
+            print(f"\n  {handle.address}\n  user {handle.username}, password {handle.password}\n", flush=True)
+            say(f"pipelines are read from {pipelines_folder()}; end with Ctrl-C")
+            handle.wait()
+    except KeyboardInterrupt:
+        say("Airflow is stopped")
