@@ -95,11 +95,11 @@ def sample(run: Run) -> StageResult:
         raise GateClosed("no sharded table to sample from", hint=f"millrace run {pipeline.name} --until shard")
     verdict = read_drift(run, run.version("drift")) if run.kind != "none" else None
     splits = run.part_splits("sharded", version, holdout.training)
-    plan = plan_of(run, pipeline, holdout, verdict)
     used = {name: token for name, token in run.tokens("sharded").items() if name in holdout.training}
-    transaction = run.transaction("sample", used, plan, holdout, salt(run, table))
+    transaction = run.transaction("sample", used, pipeline.sample, pipeline.shard, verdict, holdout, salt(run, table))
     committed = table.committed(transaction) if table.exists() else None
     if committed is None:
+        plan = plan_of(run, pipeline, holdout, verdict)
         run.say(f"sample: {plan.method}{f' by {plan.by}' if plan.by else ''}: {'; '.join(plan.why)}")
         with run.shuffle_folder() as shuffle:
             params = {"sample": plan.model_dump(mode="json"), "holdout": holdout.model_dump(mode="json")}
@@ -115,7 +115,8 @@ def sample(run: Run) -> StageResult:
                 details={**params, "date": run.date},
             )
         )
-    ledger = table.ledger(committed)
+    record = table.record(committed)
+    ledger, plan = record.ledger, SamplePlan.model_validate(record.details["sample"])
     words = f"{plan.method}{f' by {plan.by}' if plan.by else ''}: {'; '.join(plan.why)}"
     return StageResult(
         stage="sample",

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,7 @@ from millrace.errors import GateClosed
 from millrace.model.compress import CompressionReport, compress
 from millrace.model.evaluate import Comparison, Evaluation, Settings, compare, evaluate
 from millrace.model.features import labels
-from millrace.model.model_file import LoadedModel, write_model
+from millrace.model.model_file import LoadedModel
 from millrace.model.promote import Decision, decide
 from millrace.model.registry import Registry, RunInfo
 from millrace.model.score import score_batch
@@ -26,7 +23,7 @@ from millrace.model.train import fit
 from millrace.stages.context import Run, StageResult, digest
 from millrace.stages.rows import commit_rows
 
-COMPRESSION, COMPRESSED = "millrace.compression", "compressed"
+COMPRESSION = "millrace.compression"
 EVALUATION = pa.schema(
     [
         pa.field("data_interval", pa.string()),
@@ -121,7 +118,9 @@ def evaluate_stage(run: Run) -> StageResult:
     plan = Holdout.model_validate(run.table("sample").details(sample)["holdout"])
     transaction = run.transaction("evaluation", candidate, champion, sharded, plan, pipeline.evaluate, pipeline.promote)
     table = run.table("evaluation")
-    done = table.committed(transaction) if table.exists() else None
+    done = _judged_already(run, candidate) if candidate == champion else None
+    if done is None and table.exists():
+        done = table.committed(transaction)
     if done is None:
         rows = holdout_rows(run, plan, sharded)
         run.say(f"evaluate: model {candidate} against champion {champion or 'none'} on {rows.num_rows:,} rows")
@@ -146,11 +145,21 @@ def evaluate_stage(run: Run) -> StageResult:
     )
 
 
+def _judged_already(run: Run, candidate: int) -> int | None:
+    """The version with the verdict that made this candidate champion: a rerun must not judge it against itself."""
+    table = run.table("evaluation")
+    if not table.exists():
+        return None
+    rows = table.read(columns=["model_version"], intervals=[run.date]).to_pylist()
+    return table.version() if any(row["model_version"] == candidate for row in rows) else None
+
+
 def _judge(run: Run, candidate: LoadedModel, champion: int | None, rows: pa.Table) -> dict[str, Any]:
     pipeline = run.pipeline
     seed = seed_of(pipeline.name, "bootstrap", run.date)
     settings = Settings(seed=seed % 2**32, metric=pipeline.promote.metric)
-    y, _ = labels(rows, candidate.plan)
+    y, known = labels(rows, candidate.plan)
+    rows, y = rows.filter(pa.array(known)), y[known]
     slices = {name: rows.column(name).cast(pa.string()) for name in pipeline.evaluate.slices}
     scores = score_batch(rows, candidate)
     mine = evaluate(y, scores, slices=slices, settings=settings)
@@ -243,12 +252,9 @@ def compress_stage(run: Run) -> StageResult:
             store.load(pipeline.name, champion), holdout_rows(run, plan, sharded), pipeline.promote.metric
         )
         if result.report.accepted:
-            folder = model_folder(run, champion)
-            scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="compressed-"))
-            write_model(scratch, result.model.estimator, result.model.info)
-            target = folder.parent / COMPRESSED
-            shutil.rmtree(target, ignore_errors=True)  # of an attempt that died before its tag was written
-            scratch.rename(target)
+            store.store_scorer(
+                pipeline.name, champion, result.model, {"report.json": result.report.model_dump_json().encode()}
+            )
         done = result.report.model_dump_json()
         store.tag(pipeline.name, champion, {COMPRESSION: done})
     report = CompressionReport.model_validate_json(done)
@@ -259,19 +265,20 @@ def compress_stage(run: Run) -> StageResult:
     )
 
 
-def scorer_folder(run: Run, version: int) -> Path:
-    """The files to score with: the compressed form where one was accepted, else the model itself."""
-    found = registry(run).version(run.pipeline.name, version)
-    report = found.tags.get(COMPRESSION)
-    if report and CompressionReport.model_validate_json(report).accepted:
-        return found.folder.parent / COMPRESSED
-    return found.folder
-
-
 def rollback_champion(run: Run) -> dict[str, Any]:
     """Make the former champion champion again."""
     left, champion = registry(run).rollback(run.pipeline.name)
     return {"pipeline": run.pipeline.name, "from": left, "champion": champion}
+
+
+def evaluation_of(run: Run, version: int) -> dict[str, float | None]:
+    """The holdout metrics of a model version at its first evaluation; empty where it never was evaluated."""
+    table = run.table("evaluation")
+    rows = table.read(where=pc.field("model_version") == version).to_pylist() if table.exists() else []
+    if not rows:
+        return {}
+    found = Verdict(rows[0]).evaluation.metrics
+    return {str(name): None if each.value is None else round(each.value, 6) for name, each in found.items()}
 
 
 def champion_summary(run: Run) -> dict[str, Any] | None:
@@ -285,14 +292,10 @@ def champion_summary(run: Run) -> dict[str, Any] | None:
         "version": version,
         "interval": found.tags.get("millrace.interval"),
         "metrics": _rounded(found.metrics),
+        "evaluation": evaluation_of(run, version),
         "folder": str(found.folder),
         "former": store.history(run.pipeline.name)[-1:],
     }
-
-
-def model_folder(run: Run, version: int) -> Path:
-    """Where the files of a model version are."""
-    return registry(run).version(run.pipeline.name, version).folder
 
 
 def _rounded(metrics: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from millrace.errors import GateClosed
 from millrace.stages.context import Run, StageResult, digest
 from millrace.stages.ingest import nothing_new, salt, stale_intervals, told_range
-from millrace.stages.learn import registry, scorer_folder
+from millrace.stages.learn import registry
 from millrace.storage.commits import Commit
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
@@ -16,7 +16,8 @@ def score(run: Run) -> StageResult:
     from mrjobs.score import Score, score_schema
 
     pipeline, table = run.pipeline, run.table("scores")
-    champion = registry(run).champion(pipeline.name)
+    store = registry(run)
+    champion = store.champion(pipeline.name)
     if champion is None:
         raise GateClosed("no champion to score with", hint=f"train one: millrace run {pipeline.name}")
     source = pipeline.score.table
@@ -29,7 +30,12 @@ def score(run: Run) -> StageResult:
     if not todo:
         return nothing_new(run, "score", "scores")
     run.say(f"score: {told_range(todo)} with model version {champion}")
-    job = run.job_plan(table.uri, model=str(scorer_folder(run, champion)), model_version=champion, data_version=version)
+    job = run.job_plan(
+        table.uri,
+        model=str(store.scoring_folder(pipeline.name, champion)),
+        model_version=champion,
+        data_version=version,
+    )
     pairs = run.run_job(Score, job, run.part_splits(source, version, todo))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
     done = {name: tokens[name] for name in todo}

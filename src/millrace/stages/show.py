@@ -71,7 +71,14 @@ def show_status(status: dict[str, Any]) -> None:
         grid.add_row(name, str(facts["version"]), f"{facts['rows']:,}", f"{facts['files']:,}", facts["newest"])
     console = Console()
     console.print(grid)
-    console.print(f"champion: {status['champion'] or 'none yet'}")
+    champion = status["champion"]
+    if champion is None:
+        console.print("champion: none yet")
+        return
+    former = f", before it version {champion['former'][0]}" if champion["former"] else ""
+    console.print(f"champion: version {champion['version']}, trained on the night of {champion['interval']}{former}")
+    shown = {name: value for name, value in champion["evaluation"].items() if value is not None}
+    console.print("  on its holdout: " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
 
 
 def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any]]:
