@@ -23,7 +23,7 @@ from millrace.model.train import fit
 from millrace.stages.context import Run, StageResult, digest
 from millrace.stages.rows import commit_rows
 
-COMPRESSION = "millrace.compression"
+COMPRESSION, EVALUATED = "millrace.compression", "millrace.evaluation"
 EVALUATION = pa.schema(
     [
         pa.field("data_interval", pa.string()),
@@ -218,7 +218,9 @@ def promote(run: Run) -> StageResult:
         promoted, words = verdict.champion_version != champion, f"model {champion} is the champion"
     elif agreed and champion == verdict.champion_version:
         store.promote(pipeline.name, verdict.model_version)
-        store.tag(pipeline.name, verdict.model_version, {"millrace.reason": decision.reason})
+        metrics = _rounded({name: each.value for name, each in verdict.evaluation.metrics.items()})
+        tags = {"millrace.reason": decision.reason, EVALUATED: json.dumps(metrics)}
+        store.tag(pipeline.name, verdict.model_version, tags)
         champion, promoted = verdict.model_version, True
     elif agreed:
         words = f"champion {champion} isn't the one that was compared with ({verdict.champion_version}): evaluate again"
@@ -271,16 +273,6 @@ def rollback_champion(run: Run) -> dict[str, Any]:
     return {"pipeline": run.pipeline.name, "from": left, "champion": champion}
 
 
-def evaluation_of(run: Run, version: int) -> dict[str, float | None]:
-    """The holdout metrics of a model version at its first evaluation; empty where it never was evaluated."""
-    table = run.table("evaluation")
-    rows = table.read(where=pc.field("model_version") == version).to_pylist() if table.exists() else []
-    if not rows:
-        return {}
-    found = Verdict(rows[0]).evaluation.metrics
-    return {str(name): None if each.value is None else round(each.value, 6) for name, each in found.items()}
-
-
 def champion_summary(run: Run) -> dict[str, Any] | None:
     """The champion's version, metrics and folder; None before the first promotion."""
     store = registry(run)
@@ -292,7 +284,7 @@ def champion_summary(run: Run) -> dict[str, Any] | None:
         "version": version,
         "interval": found.tags.get("millrace.interval"),
         "metrics": _rounded(found.metrics),
-        "evaluation": evaluation_of(run, version),
+        "evaluation": json.loads(found.tags.get(EVALUATED, "{}")),
         "folder": str(found.folder),
         "former": store.history(run.pipeline.name)[-1:],
     }
