@@ -1,0 +1,256 @@
+"""What a report shows, as plain facts: the stages collect them, the page draws them. `None` is a part there isn't."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from millrace.data.check_verdict import Verdict
+from millrace.data.drift import DriftVerdict
+from millrace.data.sample import SamplePlan
+from millrace.report.distributions import Distribution
+
+Role = Literal["teaches", "judges", "waits", "not used"]
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """The newest commit of a stage: its table's version, the intervals it replaced, and the rows of its ledger."""
+
+    stage: str
+    version: int
+    committed: str
+    intervals: str
+    rows_in: int
+    rows_out: int
+    quarantined: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    not_sampled: int = 0
+    other: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Night:
+    """Rows of one interval of the window, stage by stage; None where the stage hasn't seen it.
+
+    `read` counts all raw records, `unreadable` those among them that aren't rows of the format at all. `role`: what the
+    interval does for the model. `label_rate`: mean of the label over its labelled rows. `failed`: its check failed.
+    """
+
+    interval: str
+    read: int | None
+    unreadable: int | None = None
+    clean: int | None = None
+    quarantined: int | None = None
+    sharded: int | None = None
+    sampled: int | None = None
+    scored: int | None = None
+    role: Role = "not used"
+    label_rate: float | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Quarantined rows that broke one rule in one column (None: the whole row), with one of them as an example."""
+
+    column: str | None
+    rule: str
+    rows: int
+    expected: str | None = None
+    value: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """Cells of a column that cleaning changed by one rule."""
+
+    column: str
+    rule: str
+    cells: int
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """A column before and after cleaning, over the window. `clean_*` are None where the column was dropped."""
+
+    column: str
+    kind: str
+    role: str
+    raw_missing: float | None
+    clean_missing: float | None
+    distinct: int | None
+    least: str | None
+    middle: str | None
+    greatest: str | None
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """The plan of the sample and, by column, its distribution beside the population's."""
+
+    plan: SamplePlan
+    rows: int
+    training: Sequence[str]
+    holdout: str
+    distributions: Sequence[Distribution]
+    label_rates: Mapping[str, float] = field(default_factory=dict)  # population, drawn, weighted
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric with its confidence interval; None where it isn't defined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Mean predicted probability and observed share of the positives among `rows` rows."""
+
+    predicted: float
+    observed: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One model on the holdout."""
+
+    version: int | None
+    metrics: Mapping[str, Figure]
+    roc: Sequence[tuple[float, float]]
+    precision_recall: Sequence[tuple[float, float]]
+    calibration: Sequence[CalibrationBin]
+
+
+@dataclass(frozen=True)
+class SliceFacts:
+    """The metric on the holdout rows with one value of a column."""
+
+    column: str
+    value: str | None
+    rows: int
+    positives: int
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Candidate less champion (turned so that positive is better), and what was asked of it."""
+
+    value: float
+    low: float
+    high: float
+    margin: float
+    confidence: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class EvaluationFacts:
+    """The candidate beside the champion on the same holdout, and the decision."""
+
+    metric: str
+    candidate: Judged
+    champion: Judged | None
+    baseline: Mapping[str, float | None]
+    rows: int
+    positives: int
+    threshold: float
+    confidence: float
+    reason: str
+    promote: bool
+    awaits_approval: bool = False
+    difference: Difference | None = None
+    slices: Sequence[SliceFacts] = ()
+    scores: Sequence[int] = ()  # holdout rows by the candidate's probability, in equal bins of [0, 1]
+
+
+@dataclass(frozen=True)
+class Past:
+    """An evaluation of an earlier (or this) run, for the history."""
+
+    interval: str
+    version: int
+    figure: Figure
+    promoted: bool
+
+
+@dataclass(frozen=True)
+class FeatureFacts:
+    """A feature of the model, the column it comes from, how it is made, and how many values it knows."""
+
+    name: str
+    column: str
+    kind: str
+    values: int | None = None
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What compression did to the champion; sizes in bytes, seconds for the same rows."""
+
+    method: str
+    accepted: bool
+    reason: str
+    size_before: int
+    size_after: int
+    seconds_before: float
+    seconds_after: float
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model of the registry."""
+
+    version: int
+    family: str
+    interval: str
+    aliases: Sequence[str]
+    rows: int | None
+    params: Mapping[str, str]
+    features: Sequence[FeatureFacts]
+    notes: Sequence[str] = ()
+    compression: Compression | None = None
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """A table and the version that the run read or made."""
+
+    name: str
+    version: int
+    rows: int
+    files: int
+    newest: str
+    where: str
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """All that one report shows."""
+
+    pipeline: str
+    date: str
+    window: Sequence[str]
+    nights: Sequence[Night] = ()
+    stages: Sequence[StageFacts] = ()
+    reasons: Sequence[Reason] = ()
+    changes: Sequence[Change] = ()
+    verdict: Verdict | None = None
+    warned: Mapping[str, Sequence[str]] = field(default_factory=dict)  # interval → expectations it didn't meet
+    checks_page: str | None = None
+    label: str | None = None
+    drift: DriftVerdict | None = None
+    columns: Sequence[ColumnFacts] = ()
+    distributions: Sequence[Distribution] = ()
+    sample: SampleFacts | None = None
+    evaluation: EvaluationFacts | None = None
+    history: Sequence[Past] = ()
+    models: Sequence[ModelFacts] = ()
+    tables: Sequence[TableFacts] = ()
+    notes: Sequence[str] = ()  # parts that could not be made

@@ -1,0 +1,113 @@
+"""The report of a run: tables and registry in; one HTML file of pictures, with its Data Docs page beside it, out.
+
+A part that isn't there yet is left out, and the page says so; a part that can't be read is named on the page and told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from millrace.data.check_verdict import Verdict
+from millrace.data.drift import DriftVerdict
+from millrace.errors import MillraceError
+from millrace.report.facts import ModelFacts, ReportFacts
+from millrace.report.page import render
+from millrace.report.vega import bundle, write_text
+from millrace.stages.choose import read_drift
+from millrace.stages.context import Run, StageResult
+from millrace.stages.ingest import read_verdicts
+from millrace.stages.report_data import changes, column_facts, distributions, label_rates, nights, reasons, sample_facts
+from millrace.stages.report_model import evaluation_facts, history, model_facts
+from millrace.stages.report_tables import has_rows, stage_facts, table_facts
+
+Part = TypeVar("Part")
+DIGEST = "<!-- millrace {} -->"
+
+
+def report(run: Run) -> StageResult:
+    """Write the report of the run's interval; `details["path"]` says where."""
+    path = str(write_report(run))
+    return StageResult(stage="report", details={"words": path, "path": path})
+
+
+def write_report(run: Run) -> Path:
+    """Write ``<home>/reports/<pipeline>/<date>.html``, whole or not at all, and return its path.
+
+    Where the interval was checked, ``<date>-checks.html`` beside it holds the same as Great Expectations' Data Docs.
+    """
+    folder = run.profile.home / "reports" / run.pipeline.name
+    facts = collect(run, folder)
+    path = folder / f"{run.date}.html"
+    write_text(path, render(facts, bundle(run.profile.home / "cache")))
+    return path
+
+
+def collect(run: Run, folder: Path) -> ReportFacts:
+    """All that the report shows. `folder` is where its Data Docs page goes."""
+    notes: list[str] = []
+
+    def part(name: str, find: Callable[[Run], Part], default: Part) -> Part:
+        try:
+            return find(run)
+        except MillraceError as error:
+            notes.append(f"{name} is left out: {error}")
+            run.say(f"WARNING report: {notes[-1]}")
+            return default
+
+    verdicts: dict[str, Verdict] = part("the check", _verdicts, {})
+    drift: DriftVerdict | None = part("the drift verdict", _drift, None)
+    evaluation = part("the evaluation", evaluation_facts, None)
+    models: list[ModelFacts] = part("the registry", model_facts, [])
+    rates: dict[str, float] = part("the label's rate", label_rates, {})
+    verdict = verdicts.get(run.date)
+    return ReportFacts(
+        pipeline=run.pipeline.name,
+        date=run.date,
+        window=run.window(),
+        nights=part("the count of rows", lambda run: nights(run, verdicts, rates), []),
+        stages=part("the ledgers", stage_facts, []),
+        reasons=part("the quarantine", reasons, []),
+        changes=part("the changed cells", changes, []),
+        verdict=verdict,
+        warned={name: [each.rule for each in found.unmet()] for name, found in verdicts.items()},
+        checks_page=None if verdict is None else part("Data Docs", lambda run: checks_page(run, verdict, folder), None),
+        label=run.pipeline.label,
+        drift=drift,
+        columns=part("the table of columns", column_facts, []),
+        distributions=part("the distributions", distributions, []),
+        sample=part("the sample", sample_facts, None),
+        evaluation=evaluation,
+        history=part("the history", history, []),
+        models=models,
+        tables=part("the list of tables", table_facts, []),
+        notes=notes,
+    )
+
+
+def checks_page(run: Run, verdict: Verdict, folder: Path) -> str | None:
+    """Write the Data Docs page of the verdict and return its file name; a page of the same verdict is kept as it is.
+
+    Great Expectations takes seconds to load: a rerun doesn't wait for it.
+    """
+    if not verdict.outcomes:
+        return None
+    path = folder / f"{run.date}-checks.html"
+    mark = DIGEST.format(hashlib.sha256(verdict.model_dump_json().encode()).hexdigest())
+    if not (path.is_file() and path.read_text(encoding="utf-8").endswith(mark)):
+        from millrace.report.data_docs import page
+
+        write_text(path, page(verdict, name=run.pipeline.name, interval=run.date) + mark)
+    return path.name
+
+
+def _verdicts(run: Run) -> dict[str, Verdict]:
+    return read_verdicts(run) if has_rows(run, "check") else {}
+
+
+def _drift(run: Run) -> DriftVerdict | None:
+    if run.date not in (run.table("drift").intervals(run.version("drift")) if run.table("drift").exists() else {}):
+        return None
+    return read_drift(run, run.version("drift"))
