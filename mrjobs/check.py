@@ -14,6 +14,8 @@ One scan of the raw rows:
     reduce   "2018-01" → {"rows": 9127, "unreadable": 2, "verdict": Verdict, "stats": Stats, "fills": GroupFills}
              stats and fills as base64 of their bytes; fills where the pipeline learns fill values
 
+A file that can't be the pipeline's at all, and whose name tells its interval, is no failure of the job: the pair
+``refused`` → {"files": [{"interval": "2018-01", "path": …, "error": …}]} names it.
 A verdict: {"rows": 9127, "outcomes": [{"rule": "column_values_to_be_between(fare)", "success": true, "result": {…}}]}.
 Rows whose time is missing are in the interval ``unknown``, and judged there.
 """
@@ -36,12 +38,15 @@ from millrace.data.clean_groups import GroupFills, learned_columns
 from millrace.data.convert import Typed, convert, typed_schema
 from millrace.data.raw import Split
 from millrace.data.stats import Stats
+from millrace.errors import InputError
 from millrace.intervals import ALL, UNKNOWN, name_intervals
+from millrace.mapreduce.failures import describe
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
 from millrace.spec import Pipeline
 
 INLINE_VALUES = 100_000
+REFUSED = "refused"  # the key of files that can't be the pipeline's
 
 
 @dataclass
@@ -89,6 +94,14 @@ class Check(ColumnJob):
 
     def map_split(self, split: Split) -> Iterator[tuple[str, Any]]:
         """One pair for each interval that has rows in the split, or that the split's file names."""
+        try:
+            yield from self._judge(split)
+        except InputError as error:
+            if split.interval is None:
+                raise
+            yield REFUSED, {"interval": split.interval, "path": split.path, "error": describe(error)}
+
+    def _judge(self, split: Split) -> Iterator[tuple[str, Any]]:
         pipeline = self.plan.pipeline
         named = split.interval or (ALL if pipeline.source.interval == "none" else None)
         partials: dict[str, Partial] = {named: Partial(pipeline)} if named else {}
@@ -103,7 +116,10 @@ class Check(ColumnJob):
             yield interval, {**partial_.dump(), "check": _text(partial_.check.to_bytes()), "runs": runs}
 
     def reduce_key(self, key: str, values: Iterator[Any]) -> Iterator[tuple[str, Any]]:
-        """The interval's verdict and statistics."""
+        """The interval's verdict and statistics; each refused file once."""
+        if key == REFUSED:
+            yield key, {"files": list({value["path"]: value for value in values}.values())}
+            return
         whole = Partial(self.plan.pipeline)
         runs: dict[str, list[Run]] = {}
         for value in values:

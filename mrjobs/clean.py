@@ -10,7 +10,7 @@ committed to the pipeline's tables. A map-only job:
     params   "plan": the CleanPlan (learned limits and fill values; nothing learned where absent);
              "tables": {"clean": URI, "quarantine": URI} (below `out` where absent);
              "intervals": the intervals whose rows are wanted, with those of no interval (all where absent)
-    output   interval → {"parts": {"clean": Part, "quarantine": Part}, "ledger": Ledger, "changes": {column: {rule: n}}}
+    output   interval → {"path": FILE, "parts": {"clean": Part, "quarantine": Part}, "ledger": Ledger, "changes": {column: {rule: n}}}
              one for each split and interval; a table without rows has no part
 
 A record of the clean table: {"fare_amount": 8.5, …, "row_id": 7317…, "source_file": "…", "data_interval": "2018-01"},
@@ -100,7 +100,8 @@ class _Output:
         ledger = Ledger(rows_in=counts.rows_in, rows_out=counts.rows_out, quarantined=counts.quarantined)
         ledger.check("clean")
         parts = {table: writer.close().model_dump(mode="json") for table, writer in self._writers.items()}
-        return {"parts": parts, "ledger": ledger.model_dump(mode="json"), "changes": counts.changes}
+        path = self._split.path
+        return {"path": path, "parts": parts, "ledger": ledger.model_dump(mode="json"), "changes": counts.changes}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -12,26 +13,62 @@ from typing import Any
 import click
 
 from millrace import __version__
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, WorkError
 from millrace.stage_names import SCORING, TRAINING
 
 STAGES = (*TRAINING, *SCORING)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+TRACEBACK = "MILLRACE_TRACEBACK"
 PROFILE = click.option("--profile", help="Profile to run with (default: MILLRACE_PROFILE, else local).")
 
 
+def unforeseen(error: Exception) -> MillraceError:
+    """What an error that is none of Millrace's own tells people."""
+    from millrace.mapreduce.failures import summary
+    from millrace.storage.refusals import is_refusal, write_refused
+
+    if is_refusal(error):
+        return write_refused(str(getattr(error, "filename", None) or Path.cwd()), error)
+    hint = f"{TRACEBACK}=1 in the environment shows where; that is of use in a bug report"
+    return WorkError("stopped by what Millrace didn't foresee", found=summary(error), hint=hint)
+
+
 class Group(click.Group):
-    """Millrace's errors become one clear message and the exit status of their class."""
+    """Millrace's errors become one clear message and the exit status of their class; no traceback for people."""
+
+    arguments: tuple[str, ...] = ()
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; print a MillraceError as one message."""
+        """Run the command; print an error as one message, on standard output too where JSON was asked for."""
         try:
             return super().invoke(ctx)
         except MillraceError as error:
-            if ctx.params.get("as_json") or "--json" in sys.argv:
-                click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-            click.secho(f"{type(error).__name__}: {error}", fg="red", err=True)
-            ctx.exit(error.exit_status)
+            failure = error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get(TRACEBACK):
+                raise
+            failure = unforeseen(error)
+        self.tell(failure)
+        ctx.exit(failure.exit_status)
+        return None
+
+    def tell(self, failure: MillraceError) -> None:
+        """Print what failed, and where."""
+        notes = list(getattr(failure, "__notes__", ()))
+        if "--json" in self.arguments:
+            parts = {"message": failure.message, "expected": failure.expected, "found": failure.found}
+            document = {"error": type(failure).__name__, **parts, "hint": failure.hint, "where": notes}
+            click.echo(json.dumps(document | {"exit_status": failure.exit_status}))
+        click.secho(f"{type(failure).__name__}: {failure}", fg="red", err=True)
+        for note in notes:
+            click.secho(f"  {note}", err=True)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments: a failure must know whether JSON was asked for."""
+        self.arguments = tuple(args)
+        return super().parse_args(ctx, args)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})

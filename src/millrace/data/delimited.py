@@ -130,9 +130,12 @@ def match_columns(path: str, expected: dict[str, str], fields: Sequence[str]) ->
     if missing:
         close = difflib.get_close_matches(missing[0], unknown or names, n=1, cutoff=0.6)
         hint = f"{missing[0]!r} may be {close[0]!r}: set `source: {close[0]}` for the column" if close else None
+        if len(missing) == len(expected) and len(fields) == len(expected) and not close:
+            hint = "if the file has no header line, set `source.header: false`"
         message = f"missing column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing[:5]))} in {path}"
     elif unknown:
-        hint = "add it to `columns`, with `role: ignore` and `clean: {…: drop}` if it isn't needed"
+        entry = f"{unknown[0]}: {{type: string, role: ignore}}"
+        hint = f"add it to `columns`; where it isn't needed, as `{entry}`, and in `clean` as `{unknown[0]}: drop`"
         message = f"column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown[:5]))} too many in {path}"
     else:
         hint = "names of columns must differ"

@@ -22,6 +22,7 @@ from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import summary
 from millrace.spec import Pipeline
 from millrace.storage.files import open_input
+from millrace.storage.refusals import is_refusal, write_refused
 
 Pair = tuple[str, Any]
 
@@ -160,6 +161,10 @@ class ColumnJob(MRJob):
             error.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
             raise
         except Exception as error:
+            if is_refusal(error):
+                refused = write_refused(str(getattr(error, "filename", None) or "MILLRACE_HOME or TMPDIR"), error)
+                refused.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
+                raise refused from error
             message = f"{type(self).__name__} failed {where}{self._at_rows()}"
             raise SplitFailed(message, found=summary(error)) from error
 

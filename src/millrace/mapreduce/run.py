@@ -14,6 +14,7 @@ from millrace.data.raw import Split
 from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import summary
 from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs
+from millrace.storage.refusals import is_refusal, write_refused
 
 RUNNERS = ("inline", "local")
 Progress = Callable[[int, int], None]
@@ -40,13 +41,18 @@ def run_job(
         raise RequestError("unknown runner", expected=f"one of {', '.join(RUNNERS)}", found=repr(runner))
     if not splits:
         return []
-    folder = Path(tempfile.mkdtemp(prefix="millrace-job-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="millrace-job-"))
+    except OSError as error:
+        raise write_refused("the folder for temporary files (TMPDIR)", error) from error
     try:
         (folder / "plan.json").write_text(plan.model_dump_json(), "utf-8")
         (folder / "manifest").write_text("".join(f"{split.to_json()}\n" for split in splits), "utf-8")
         options = ["--plan", str(folder / "plan.json"), "--local-tmp-dir", str(folder)]
         started = job(["-r", runner, *options, str(folder / "manifest")])
         return _run(started, tasks, progress)
+    except OSError as error:
+        raise write_refused(str(folder), error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -60,6 +66,8 @@ def _run(job: ColumnJob, tasks: int | None, progress: Progress | None) -> list[t
     except MillraceError:
         raise
     except Exception as error:
+        if is_refusal(error):
+            raise
         raise SplitFailed(f"{type(job).__name__} failed", found=summary(error)) from error
 
 

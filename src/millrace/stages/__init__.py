@@ -126,8 +126,15 @@ def run_one(stage: str, run: Run) -> StageResult:
     started = time.monotonic()
     try:
         result = stage_function(stage)(run)
-    except MillraceError as error:
-        error.add_note(f"in stage {stage} of {run.pipeline.name}, interval {run.date}")
+    except (MillraceError, OSError) as error:
+        from millrace.storage.refusals import is_refusal, write_refused
+
+        where = f"in stage {stage} of {run.pipeline.name}, interval {run.date}"
+        if is_refusal(error):
+            refused = write_refused(str(getattr(error, "filename", None) or run.profile.home), error)
+            refused.add_note(where)
+            raise refused from error
+        error.add_note(where)
         raise
     result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
     words = result.details.get("words", "")

@@ -24,6 +24,7 @@ from millrace.data.stats import Stats
 from millrace.errors import GateClosed, InputError
 from millrace.mapreduce.splits import plan_splits
 from millrace.stages.context import Run, StageResult, digest, stale, within
+from millrace.stages.refused import plan_readable, refused_by_tasks, tell_refused
 from millrace.stages.rows import commit_intervals
 from millrace.storage.commits import Commit
 from millrace.storage.files import SourceFile, list_files
@@ -54,7 +55,10 @@ def source_files(run: Run) -> dict[str, list[SourceFile]]:
         name = intervals.file_interval(file.path, source.file_date, source.interval)
         if name is None:
             raise InputError(
-                "no date in a file's name", expected=f"source.file_date {source.file_date!r}", found=file.path
+                "no date in a file's name",
+                expected=f"a date like {source.file_date} (source.file_date)",
+                found=file.path,
+                hint="rename the file, leave it out of source.uri, or change source.file_date",
             )
         found.setdefault(name, []).append(file)
     wanted = set(run.window()) if run.date else set(found)
@@ -104,9 +108,9 @@ def check(run: Run) -> StageResult:
     """Judge the raw rows of every stale interval; raise CheckFailed where the run's own interval fails.
 
     One scan gives the verdict, the statistics of the raw rows and what cleaning learns from. An older interval of the
-    window that fails is reported and left out by the stages that follow.
+    window that fails, or has a file that can't be the pipeline's, is told and left out by the stages that follow.
     """
-    from mrjobs.check import Check
+    from mrjobs.check import REFUSED, Check
 
     table, pipeline = run.table("check"), run.pipeline
     tokens, files = _check_tokens(run)
@@ -120,26 +124,29 @@ def check(run: Run) -> StageResult:
         raise GateClosed("no file in the window", expected=f"files of {run.window()[0]} to {run.date}", found="none")
     ledger = Ledger()
     if todo:
-        chosen = [file for name in todo for file in files[name]]
-        splits = plan_splits(chosen, pipeline)
-        run.say(f"check: {len(chosen)} files of {told_range(todo)}")
+        count = sum(len(files[name]) for name in todo)
+        splits, refused = plan_readable(run, {name: files[name] for name in todo}, by_name=EVERY not in tokens)
+        run.say(f"check: {count} files of {told_range(todo)}")
         with run.shuffle_folder() as shuffle:
             pairs = run.run_job(Check, run.job_plan(table.uri, shuffle=shuffle), splits)
-        rows = [_checked_row(interval, value) for interval, value in pairs if interval != intervals.UNKNOWN]
-        if not rows and not kept:
-            raise GateClosed(
-                "no readable row", expected="rows in the source files", found=f"none in {len(chosen)} files"
-            )
+        refused |= refused_by_tasks([file for key, value in pairs if key == REFUSED for file in value["files"]])
+        tell_refused(run, refused)
+        left_out = {intervals.UNKNOWN, REFUSED, *refused}
+        rows = [_checked_row(interval, value) for interval, value in pairs if interval not in left_out]
+        if not kept and not any(row["rows"] + row["unreadable"] for row in rows):
+            raise GateClosed("no readable row", expected="rows in the source files", found=f"none in {count} files")
         found = {row["data_interval"]: tokens.get(row["data_interval"], tokens.get(EVERY, "")) for row in rows}
         now = {EVERY: tokens[EVERY]} | found if EVERY in tokens else {**kept, **{name: tokens[name] for name in todo}}
-        commit_intervals(
-            run,
-            "check",
-            pa.Table.from_pylist(rows, schema=CHECKED),
-            transaction=run.transaction("check", {name: tokens[name] for name in todo}, salt(run, table)),
-            replace=None if EVERY in tokens else todo,
-            details={"tokens": now},
-        )
+        if rows or set(todo) & set(kept):
+            inputs = {name: [tokens[name], name in refused] for name in todo}
+            commit_intervals(
+                run,
+                "check",
+                pa.Table.from_pylist(rows, schema=CHECKED),
+                transaction=run.transaction("check", inputs, salt(run, table)),
+                replace=None if EVERY in tokens else todo,
+                details={"tokens": {name: token for name, token in now.items() if name not in refused}},
+            )
         read = sum(row["rows"] + row["unreadable"] for row in rows)
         ledger = Ledger(rows_in=read, rows_out=read)
     return _judged(run, ledger, todo)
@@ -158,10 +165,18 @@ def _checked_row(interval: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _missing(run: Run) -> None:
     source = run.pipeline.source
-    words = f"no file of {run.date}: expected a name with {source.file_date} among {source.uri}"
-    if source.on_missing_files == "fail":
-        raise InputError(words, hint="deliver it and run again, or set source.on_missing_files: warn")
-    run.say(f"WARNING {words}; the window's other intervals go on, a late file is taken up by a later run")
+    _absent(run, f"no file of {run.date}", f"a name with {source.file_date} among {source.uri}", "none")
+
+
+def _absent(run: Run, message: str, expected: str, found: str) -> None:
+    """The run's own interval has no file, or none with a row: a failure or a warning, as the pipeline file says."""
+    if run.pipeline.source.on_missing_files == "fail":
+        hint = "deliver it and run again, or set source.on_missing_files: warn"
+        raise InputError(message, expected=expected, found=found, hint=hint)
+    run.say(
+        f"WARNING {message}: expected {expected}, found {found}; "
+        "the window's other intervals go on, a late file is taken up by a later run"
+    )
 
 
 def _judged(run: Run, ledger: Ledger, todo: list[str]) -> StageResult:
@@ -175,6 +190,8 @@ def _judged(run: Run, ledger: Ledger, todo: list[str]) -> StageResult:
     if run.date in failed:
         verdicts[run.date].raise_failed(run.date)
     own = verdicts.get(run.date)
+    if own is not None and own.rows == 0 and run.kind != "none" and run.pipeline.source.file_date:
+        _absent(run, f"the files of {run.date} hold no readable row", "rows", "none")
     met = f"{sum(each.success for each in own.outcomes)} of {len(own.outcomes)} expectations met" if own else "no rows"
     return StageResult(
         stage="check",
@@ -229,15 +246,19 @@ def clean(run: Run) -> StageResult:
     plan = run.job_plan(table.uri, plan=learned.model_dump(mode="json"), tables=uris, intervals=todo)
     run.say(f"clean: {len(chosen)} files of {told_range(todo)}")
     splits = plan_splits(chosen, pipeline)
-    pairs = run.run_job(Clean, plan, splits)
-    pairs = _without_ruins(run, pairs)
-    done = {name: tokens[name] for name in todo if name in {interval for interval, _ in pairs}}
+    found = run.run_job(Clean, plan, splits)
+    pairs = _without_ruins(run, found)
+    _tell_broken(run, pairs)
+    ruined = {interval for interval, _ in found} - {interval for interval, _ in pairs}
+    done = {name: tokens[name] for name in todo if name not in ruined}
+    if not done:
+        return nothing_new(run, "clean", "clean")
     parts: dict[str, list[Part]] = {"clean": [], "quarantine": []}
     for _, value in pairs:
         for name, part in value["parts"].items():
             parts[name].append(Part.model_validate(part))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
-    replaced = sorted({interval for interval, _ in pairs})
+    replaced = sorted({interval for interval, _ in pairs} | set(done))
     transaction = run.transaction("clean", done, salt(run, table))
     quarantined = quarantine.commit(
         Commit(
@@ -296,6 +317,14 @@ def _without_ruins(run: Run, pairs: list[tuple[str, Any]]) -> list[tuple[str, An
             )
         run.say(f"WARNING {interval} is left out, too many of its rows can't be used: {ledger}")
     return [(interval, value) for interval, value in pairs if interval not in ruined]
+
+
+def _tell_broken(run: Run, pairs: Iterable[tuple[str, Any]]) -> None:
+    """Of a file that breaks off, nobody knows how many rows are missing behind: the ledger can't count them."""
+    for interval, value in pairs:
+        for reason in ("truncated", "corrupt"):
+            if value["ledger"]["quarantined"].get(reason):
+                run.say(f"WARNING a file of {interval} is {reason} and was read up to there: {value['path']}")
 
 
 def _with_interval(schema: pa.Schema) -> pa.Schema:

@@ -114,7 +114,8 @@ class _Readable:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, PermissionError):
-            raise InputError("no permission to read", found=repr(self.uri), hint=str(error)) from error
+            hint = f"let this user read it ({str(error).split('. Detail')[0]})"
+            raise InputError("no permission to read", found=repr(self.uri), hint=hint) from error
         if isinstance(error, OSError):
             raise InputError("can't be read", found=repr(self.uri), hint=str(error)) from error
 

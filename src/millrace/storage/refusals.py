@@ -19,6 +19,11 @@ def plain(error: Exception) -> str:
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether the operating system had no room, or no permission to give."""
+    return isinstance(error, OSError) and error.errno in FULL | FORBIDDEN
+
+
 def write_refused(where: str, error: Exception) -> WorkError:
     """The WorkError for a failed write at `where`: a full disk, no permission, or what the storage said."""
     text = plain(error)
