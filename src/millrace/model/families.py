@@ -7,7 +7,7 @@ naive_bayes            multinomial over one-hot quantile bins and codes, which i
                        each row has one 1 per feature; a missing or new value says nothing
 decision_tree          numbers as they are, codes in order of frequency
 random_forest          the same, 200 trees
-hist_gradient_boosting the same, codes as native categories
+hist_gradient_boosting the same, codes as native categories; leaves shrunk by an L2 of 1, as XGBoost does (see below)
 =====================  =========================================================================================
 
 `high` categories are cross-fitted target means in each.
@@ -74,7 +74,9 @@ FAMILIES: dict[ModelName, Family] = {
     ),
     "hist_gradient_boosting": Family(
         "trees",
-        {},
+        # Where positives are rare, a leaf's step is gradient / hessian with a hessian near 0: without a penalty
+        # boosting diverges (0.2 % positive clicks: an AUC of 0.62 instead of 0.96).
+        {"l2_regularization": 1.0},
         {
             "learning_rate": {"low": 0.02, "high": 0.3, "log": True},
             "max_leaf_nodes": [7, 15, 31, 63],
