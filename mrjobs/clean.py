@@ -10,7 +10,8 @@ committed to the pipeline's tables. A map-only job:
     params   "plan": the CleanPlan (learned limits and fill values; nothing learned where absent);
              "tables": {"clean": URI, "quarantine": URI} (below `out` where absent);
              "intervals": the intervals whose rows are wanted, with those of no interval (all where absent)
-    output   interval → {"path": FILE, "parts": {"clean": Part, "quarantine": Part}, "ledger": Ledger, "changes": {column: {rule: n}}}
+    output   interval → {"path": FILE, "parts": {"clean": Part, "quarantine": Part}, "ledger": Ledger,
+             "changes": {column: {rule: n}}, "example": what was wrong with the first quarantined row}
              one for each split and interval; a table without rows has no part
 
 A record of the clean table: {"fare_amount": 8.5, …, "row_id": 7317…, "source_file": "…", "data_interval": "2018-01"},
@@ -85,6 +86,7 @@ class _Output:
         self._job, self._split, self._interval, self._files = job, split, interval, files
         self._writers: dict[str, PartWriter] = {}
         self._counts = Counts()
+        self._example: str | None = None
 
     def write(self, cleaned: Cleaned) -> None:
         for table, rows in zip(TABLES, (cleaned.batch, cleaned.quarantine), strict=True):
@@ -93,6 +95,9 @@ class _Output:
                     writer = self._job.open_part(table, self._split, self._interval)
                     self._writers[table] = self._files.enter_context(writer)
                 self._writers[table].write(rows)
+        if self._example is None and cleaned.quarantine.num_rows:
+            first = cleaned.quarantine.slice(0, 1).to_pylist()[0]
+            self._example = f"row {first['row']} of {self._split.path}, {first['column'] or 'whole'}: {first['reason']}"
         self._counts = self._counts.merge(cleaned.counts)
 
     def close(self) -> dict[str, Any]:
@@ -100,8 +105,13 @@ class _Output:
         ledger = Ledger(rows_in=counts.rows_in, rows_out=counts.rows_out, quarantined=counts.quarantined)
         ledger.check("clean")
         parts = {table: writer.close().model_dump(mode="json") for table, writer in self._writers.items()}
-        path = self._split.path
-        return {"path": path, "parts": parts, "ledger": ledger.model_dump(mode="json"), "changes": counts.changes}
+        return {
+            "path": self._split.path,
+            "parts": parts,
+            "ledger": ledger.model_dump(mode="json"),
+            "changes": counts.changes,
+            "example": self._example,
+        }
 
 
 if __name__ == "__main__":

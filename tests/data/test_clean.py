@@ -112,7 +112,7 @@ def test_type_errors_leave_or_become_null() -> None:
     assert outcome(clean_one("int8", ["1", "x"], {"on_type_error": None})) == ([1, None], {"type": 1}, {})
     impossible = clean_one("date", ["2018-02-28", "2018-02-30"], {})
     assert outcome(impossible)[0] == [date(2018, 2, 28)]
-    assert impossible.quarantine["reason"].to_pylist() == ["expected date, found '2018-02-30'"]
+    assert impossible.quarantine["reason"].to_pylist() == ["expected date (iso), found '2018-02-30'"]
 
 
 def test_ranges_null_clip_or_quarantine() -> None:

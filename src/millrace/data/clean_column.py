@@ -21,7 +21,7 @@ from millrace.data.convert import TYPES, convert_column, is_text
 from millrace.data.hashing import canonical_text
 from millrace.data.split import RawBatch
 from millrace.errors import InputError, RequestError
-from millrace.spec import Pipeline
+from millrace.spec import Column, Pipeline
 
 
 class Found:
@@ -58,6 +58,17 @@ class Found:
         return counts
 
 
+def expected_text(column: Column) -> str:
+    """What a cell of the column must look like, for people.
+
+    >>> expected_text(Column(type="date", role="time", formats=["iso", "%d/%m/%Y"]))
+    'date (iso or %d/%m/%Y)'
+    """
+    if column.type in ("timestamp", "date"):
+        return f"{column.type} ({' or '.join(column.formats or ['iso'])})"
+    return f"{column.type} (finite)" if column.type in ("float32", "float64") else column.type
+
+
 class ColumnCleaner:
     """The rules of one column with what the plan learned for it.
 
@@ -88,7 +99,7 @@ class ColumnCleaner:
         if not is_text(raw.type) and self.column.type == "string":
             values = self._text(values, found)
         if self.rule.on_type_error == "quarantine" and self.kept:
-            found.reject(self.name, "type", self.column.type, invalid)
+            found.reject(self.name, "type", expected_text(self.column), invalid)
         else:
             found.change(self.name, "type", invalid)
         found.groups[self.name] = values

@@ -300,7 +300,10 @@ def _without_ruins(run: Run, pairs: list[tuple[str, Any]]) -> list[tuple[str, An
     """
     limit = run.pipeline.source.max_bad_rows
     ledgers: dict[str, Ledger] = {}
+    examples: dict[str, str] = {}
     for interval, value in pairs:
+        if value["example"]:
+            examples.setdefault(interval, f"first {value['example']}")
         ledgers[interval] = ledgers.get(interval, Ledger()) + Ledger.model_validate(value["ledger"])
     ruined = {
         interval: ledger
@@ -312,10 +315,10 @@ def _without_ruins(run: Run, pairs: list[tuple[str, Any]]) -> list[tuple[str, An
             raise GateClosed(
                 f"too many rows of {interval} can't be used",
                 expected=f"at most {limit:.0%} (source.max_bad_rows)",
-                found=str(ledger),
-                hint="mend the files and run again",
+                found=f"{ledger}; {examples[interval]}",
+                hint="mend the files, or what the pipeline file says of them, and run again",
             )
-        run.say(f"WARNING {interval} is left out, too many of its rows can't be used: {ledger}")
+        run.say(f"WARNING {interval} is left out, too many of its rows can't be used: {ledger}; {examples[interval]}")
     return [(interval, value) for interval, value in pairs if interval not in ruined]
 
 
