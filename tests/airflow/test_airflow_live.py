@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -12,16 +15,26 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from nights import write_night, write_nights, write_pipeline
 
 from millrace.airflow import up
 from millrace.airflow.client import AirflowClient
 from millrace.errors import ServiceError, WorkError
 from millrace.stage_names import TRAINING
+from tests.nights import write_night, write_nights, write_pipeline
 
 pytestmark = pytest.mark.airflow
 
 FIRST = date(2018, 4, 1)
+
+
+def running(pids: list[int]) -> list[int]:
+    """Those that still run; a dead process that nobody waited for doesn't."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.append(pid)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +185,27 @@ def test_stop_leaves_nothing_behind_and_the_next_start_works(airflow: up.Handle,
     started = time.monotonic()
     airflow.stop()
     print(f"stopped {len(pids)} processes in {time.monotonic() - started:.1f} s")
-    assert [pid for pid in pids if psutil.pid_exists(pid)] == []
+    assert running(pids) == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(airflow.address.rsplit(":", 1)[1]))) != 0
     with up.start(place / "home", progress=print) as again:
         print(f"started again in {again.seconds:.1f} s")
         assert again.password == airflow.password
         assert again.client().wait_for_dag("buys_train")["is_paused"] is False
+
+
+def test_nothing_survives_its_starter(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, time; from millrace.airflow import up;"
+        f"handle = up.start(pathlib.Path({str(tmp_path)!r})); print(*handle.pids, flush=True); time.sleep(600)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pids = [int(pid) for pid in starter.stdout.readline().split()]
+    assert len(pids) > 4
+    starter.kill()
+    starter.wait()
+    deadline = time.monotonic() + 20
+    while running(pids) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert running(pids) == []

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nights import write_nights, write_pipeline
 
 from millrace.airflow import up
+from tests.nights import write_nights, write_pipeline
 
 pytestmark = [pytest.mark.browser, pytest.mark.airflow]
 
@@ -69,9 +69,7 @@ def test_trigger_with_a_changed_form(airflow: up.Handle, page: Any, pictures: Pa
     form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
     form.locator("[name=element_date]").fill("2018-04-03")
     form.locator("[name=element_window]").fill("2d")
-    form.locator(
-        "#element_sample_rows input, [id='number-input:element_sample_rows'] input, [role=spinbutton]"
-    ).first.fill("300")
+    form.get_by_role("spinbutton").first.fill("300")
     page.screenshot(path=pictures / "form.png")
     form.get_by_test_id("trigger-dag-submit").click()
     form.wait_for(state="hidden")
