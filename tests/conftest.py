@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,3 +27,15 @@ def real_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium, named by `MILLRACE_CHROMIUM` or installed; skips without one, fails with CI=true."""
+    path = os.environ.get("MILLRACE_CHROMIUM") or shutil.which("chromium") or ""
+    if not path:
+        reason = "no chromium: install it, or name it in MILLRACE_CHROMIUM"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path

@@ -47,7 +47,7 @@ def stacked(
             ],
         )
     )
-    return _spec(chart, height=alt.Step(26) if across else HEIGHT)
+    return _spec(chart, height=26 * len(order) if across else HEIGHT)
 
 
 def lying_bars(rows: Sequence[Row], title: str, *, limit: float | None = None, format: str = ",") -> dict[str, Any]:
@@ -67,7 +67,7 @@ def lying_bars(rows: Sequence[Row], title: str, *, limit: float | None = None, f
     layers = [bars]
     if limit is not None:
         layers.append(_rule("x", limit))
-    return _spec(alt.layer(*layers), height=alt.Step(22))
+    return _spec(alt.layer(*layers), height=_lines(rows, 22))
 
 
 def distribution(found: Distribution, colours: Mapping[str, str]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def paired_bars(rows: Sequence[Row], colours: Mapping[str, str], title: str) -> 
             ],
         )
     )
-    return _spec(chart, height=alt.Step(8 if len(colours) > 2 else 10))
+    return _spec(chart, height=_lines(rows, 10 * len(colours) + 5))
 
 
 def line_in_time(rows: Sequence[Row], title: str, *, split: str | None = None, format: str = "~%") -> dict[str, Any]:
@@ -273,7 +273,12 @@ def intervals(rows: Sequence[Row], title: str, overall: float | None) -> dict[st
     ]
     if overall is not None:
         layers.insert(0, _rule("x", overall))
-    return _spec(alt.layer(*layers), height=alt.Step(20))
+    return _spec(alt.layer(*layers), height=_lines(rows, 20))
+
+
+def _lines(rows: Sequence[Row], height: int) -> int:
+    """The height of a chart with a line of `height` points for each name."""
+    return max(30, height * len({row["name"] for row in rows}))
 
 
 def _data(rows: Sequence[Row]) -> Any:
@@ -321,12 +326,8 @@ def _time_axis(order: Sequence[str]) -> Any:
     return alt.Axis(values=list(order)[::-step][::-1], labelAngle=-35, labelLimit=110)
 
 
-def _spec(chart: Any, height: Any) -> dict[str, Any]:
-    import altair as alt
-
+def _spec(chart: Any, height: int) -> dict[str, Any]:
     spec: dict[str, Any] = chart.properties(height=height, width="container").to_dict()
-    if isinstance(height, alt.Step):
-        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     for name in ("$schema", "config"):
         spec.pop(name, None)
     return spec

@@ -200,7 +200,7 @@ class SampleCounts:
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.int8())
         if pa.types.is_floating(values.type):
-            values = pc.if_else(pc.is_finite(values), values, None)
+            values = pc.add(pc.if_else(pc.is_finite(values), values, None), 0.0)  # -0.0 is 0.0
         texts = canonical_text(values)
         names = canonical_text(pa.array(list(self.bars.values))) if self.bars.values else pa.array([], pa.string())
         places = pc.index_in(texts, value_set=names).fill_null(missing - 1).to_numpy(zero_copy_only=False)

@@ -32,7 +32,8 @@ def percent(share: float | None, digits: int = 1) -> str:
     """
     if share is None:
         return "–"
-    if share == 0 or share == 1:
+    share = round(share, 12)
+    if share in (0, 1):
         return f"{share * 100:.0f}%"
     if abs(share) < 0.01:
         return f"{float(f'{share * 100:.2g}'):.10g}%"
