@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "evaluate", "promote", "compress")
+TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "evaluate", "promote", "compress", "report")
 SCORING = ("score",)
