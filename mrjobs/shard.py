@@ -65,7 +65,8 @@ class CleanRows(ColumnJob):
     def clean_rows(self, split: Split) -> Iterator[tuple[str, pa.RecordBatch, dict[str, int]]]:
         """Interval, clean rows without their interval column, and the rows quarantined by reason."""
         if self.cleaner is None:
-            for batch in read_part(split, storage_options=self.plan.storage_options):
+            schema = clean_schema(self.plan.pipeline)
+            for batch in read_part(split, storage_options=self.plan.storage_options, schema=schema):
                 yield str(split.interval), batch.drop_columns([INTERVAL]), {}
             return
         for raw in self.read(split):

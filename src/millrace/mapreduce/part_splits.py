@@ -19,12 +19,15 @@ def read_part(
     columns: Sequence[str] | None = None,
     storage_options: Mapping[str, str] | None = None,
     batch_rows: int = 131_072,
+    schema: pa.Schema | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one part of a table, in the file's order; `split.path` is the table's URI and the part's path.
 
     `columns` are read (all by default); the column `data_interval`, which the file doesn't hold, is added from the
-    split. Raises CorruptData where the file is gone or damaged.
+    split. With `schema`, its columns are read, and those that came to the table after the file was written are null.
+    Raises CorruptData where the file is gone or damaged.
     """
+    columns = columns if schema is None else schema.names
     folder, _, name = split.path.rpartition("/")
     system, prefix = table_filesystem(folder, dict(storage_options or {}))
     try:
@@ -35,6 +38,9 @@ def read_part(
                 if columns is None or INTERVAL in columns:
                     interval = pa.repeat(pa.scalar(split.interval, pa.string()), batch.num_rows)
                     batch = batch.append_column(INTERVAL, interval)
+                for field in schema or ():
+                    if field.name not in batch.schema.names:
+                        batch = batch.append_column(field, pa.nulls(batch.num_rows, field.type))
                 yield batch if columns is None else batch.select(list(columns))
     except (OSError, pa.ArrowInvalid) as error:
         reason = str(error).split("\n")[0][:200]
