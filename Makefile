@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 export UV_LINK_MODE ?= copy
+export UV_SYSTEM_CERTS ?= true
 export GX_ANALYTICS_ENABLED := false
 export PYTHONPATH :=
 

@@ -221,10 +221,12 @@ def run_params() -> dict[str, Param]:
     """Fields that training and scoring share."""
     return {
         "runner": Param(
-            load_profile().runner,
-            enum=list(get_args(Runner)),
+            None,
+            type=["null", "string"],
+            enum=[None, *get_args(Runner)],
             title="Runner",
-            description="Where map and reduce tasks run: inline (one process) or local (all cores).",
+            description="Where map and reduce tasks run: inline (one process) or local (all cores). Empty: the "
+            f"profile's, {load_profile().runner}.",
         ),
         "force": Param(
             False,

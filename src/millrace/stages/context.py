@@ -21,12 +21,14 @@ from pydantic import BaseModel, ConfigDict
 from millrace import intervals
 from millrace.data.split import Split
 from millrace.mapreduce.job import ColumnJob, JobPlan
+from millrace.mapreduce.manifest import weight
 from millrace.mapreduce.run import run_job
 from millrace.profiles import Profile
 from millrace.spec import Duration, Pipeline, parse_duration
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
 
+LITTLE_WORK = 4 << 20  # bytes of plain text: about a second of work
 STAGE_OF = {"sharded": "shard", "evaluation": "evaluate", "scores": "score", "quarantine": "clean"}
 """The stage that makes a table, where the two have different names."""
 

@@ -139,6 +139,7 @@ def evaluate_stage(run: Run) -> StageResult:
             "champion_metrics": None
             if verdict.champion_evaluation is None
             else _rounded({name: each.value for name, each in verdict.champion_evaluation.metrics.items()}),
+            "awaits_approval": verdict.decision.awaits_approval,
             "rows": verdict.evaluation.rows,
             "positives": verdict.evaluation.positives,
         },
