@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import pyarrow as pa
 from millrace.init import write_pipeline_file
 from millrace.pipeline_file import load
 from millrace.profiles import pipelines_folder
-from millrace.stage_names import TRAINING
-from millrace.stages import open_run, run_stages
+from millrace.stages import STAGES, open_run, run_one
 from millrace.stages.context import Run, StageResult
 
 Results = dict[str, StageResult]
@@ -41,10 +41,15 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-def run(name: str, date: str | None, *, until: str = "score", **options: Any) -> Results:
-    """Every stage of one run up to `until`, by name."""
-    opened = open_run(name, date, options={"runner": "inline", **options})
-    return {result.stage: result for result in run_stages(opened, TRAINING[0], until)}
+def run(name: str, date: str | None, *, until: str = "score", report: bool = False, **options: Any) -> Results:
+    """Every stage of one run up to `until`, by name; the report, which takes longest, where it is asked for."""
+    opened = open_run(name, date, options={"runner": "inline", **options}, say=print)
+    order = STAGES[: STAGES.index(until) + 1]
+    results: Results = {}
+    for stage in (each for each in order if report or each != "report"):
+        upstream = {each: found.version for each, found in results.items() if found.version is not None}
+        results[stage] = run_one(stage, replace(opened, upstream=upstream))
+    return results
 
 
 def of(name: str, date: str | None = None) -> Run:
