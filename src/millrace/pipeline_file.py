@@ -283,7 +283,7 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
             add(["columns", pipeline.source.time, "type"], "timestamp or date (it is source.time)", repr(kind))
     column(["sample", "by"], pipeline.sample.by, kept)
     shard_key = pipeline.shard.by if pipeline.shard else None
-    lacking = {
+    lacking: dict[str, tuple[str, Sequence[str | None]]] = {
         "recent": ("a kept column with role time", by_role("time")),
         "stratified": ("sample.by, or a label", [pipeline.sample.by, pipeline.label]),
         "cluster": (

@@ -86,7 +86,7 @@ def test_the_form_starts_with_what_the_pipeline_file_says(
         "window": "3d",
         "sample_method": "stratified",
         "sample_rows": 5000,
-        "runner": "local",
+        "runner": None,
         "force": False,
     }
     assert all(form.get_param(field).description for field in form)
