@@ -115,7 +115,7 @@ def facts() -> ReportFacts:
         reasons=[Reason("fare", "range", 1012, "at least 0", HOSTILE), Reason(None, "ragged", 4)],
         changes=[Change("city", "trim", 77)],
         verdict=Verdict(rows=1200, outcomes=[Outcome.model_validate(outcome)]),
-        checks_page="2026-01-02-checks.html",
+        checks_page="<html><body>Data Docs</body></html>",
         label="paid",
         drift=DriftVerdict(
             columns=[drifted("country", 0.31, True), drifted("fare", 0.02), drifted("paid", 0.01, role="label")],

@@ -15,6 +15,7 @@ from millrace.airflow.links import PREFIX
 from millrace.profiles import home
 
 NAME = PathParameter(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+CHECKS = "-checks"  # ends the name of the Data Docs page beside a report, which holds it too
 DATE = PathParameter(pattern=r"^[0-9]{4}(-[0-9]{2}){0,2}(T[0-9]{2})?$|^all$")
 SUFFIXES = ("_train", "_score")
 # a report is a page with scripts: it gets an origin of its own, away from Airflow's session
@@ -71,7 +72,7 @@ def latest(dag_id: str) -> Response:
 def dates(name: str) -> list[str]:
     """Dates of a pipeline's reports, newest first."""
     folder: Path = home() / "reports" / name
-    return sorted((file.stem for file in folder.glob("*.html")), reverse=True)
+    return sorted((file.stem for file in folder.glob("*.html") if not file.stem.endswith(CHECKS)), reverse=True)
 
 
 def links(name: str) -> str:

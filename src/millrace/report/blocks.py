@@ -55,7 +55,7 @@ class Section:
     title: str
     words: Sequence[str]
     blocks: Sequence[Chart | Table] = field(default_factory=list)
-    link: tuple[str, str] | None = None
+    page: tuple[str, str] | None = None  # a page of its own inside this one: what it is, and its HTML
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, shut: bool = False) -> Table:

@@ -315,7 +315,7 @@ def _scale(colours: Mapping[str, str]) -> Any:
 def _legend(colours: Mapping[str, str], symbol: str = "square") -> Any:
     import altair as alt
 
-    return alt.Legend(orient="top", symbolType=symbol, symbolOpacity=1) if len(colours) > 1 else None
+    return alt.Legend(orient="top", symbolType=symbol, symbolOpacity=1, columns=3) if len(colours) > 1 else None
 
 
 def _time_axis(order: Sequence[str]) -> Any:

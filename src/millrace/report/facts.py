@@ -243,7 +243,7 @@ class ReportFacts:
     changes: Sequence[Change] = ()
     verdict: Verdict | None = None
     warned: Mapping[str, Sequence[str]] = field(default_factory=dict)  # interval → expectations it didn't meet
-    checks_page: str | None = None
+    checks_page: str | None = None  # HTML: the verdict as a page of Data Docs
     label: str | None = None
     drift: DriftVerdict | None = None
     columns: Sequence[ColumnFacts] = ()

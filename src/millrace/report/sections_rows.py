@@ -16,7 +16,7 @@ PLACES = {
     MERGED: charts.GREY,
     "drawn for training": charts.GREEN,
     "kept for judging": charts.YELLOW,
-    "neither": charts.GREY,
+    "not drawn": charts.GREY,
     QUARANTINED: charts.ORANGE,
     UNREADABLE: charts.RED,
 }
@@ -75,7 +75,7 @@ def _flow(nights: Sequence[Night]) -> Chart:
         rows += [
             {"what": "sharded", "place": "drawn for training", "rows": total["sampled"]},
             {"what": "sharded", "place": "kept for judging", "rows": judging},
-            {"what": "sharded", "place": "neither", "rows": max(0, neither)},
+            {"what": "sharded", "place": "not drawn", "rows": max(0, neither)},
         ]
     elif total["sharded"]:
         rows.append({"what": "sharded", "place": KEPT, "rows": total["sharded"]})
@@ -231,8 +231,8 @@ def checks_section(facts: ReportFacts) -> Section:
     if rest:
         warned = [[name, listed(list(rules), 8)] for name, rules in rest.items()]
         blocks.append(table(["interval", "not met"], warned, "Other intervals of the window", shut=True))
-    link = (facts.checks_page, "The same as a page of Great Expectations' Data Docs") if facts.checks_page else None
-    return Section("checks", "Checks", words, blocks, link)
+    page = ("The same as a page of Great Expectations' Data Docs", facts.checks_page) if facts.checks_page else None
+    return Section("checks", "Checks", words, blocks, page)
 
 
 def _short(outcome: Outcome) -> str:

@@ -81,20 +81,22 @@ def _role(name: str, holdout: Holdout | None) -> Role:
     return "waits" if holdout.holdout and name > holdout.holdout[-1] and name != intervals.UNKNOWN else "not used"
 
 
-def label_rates(run: Run) -> dict[str, float]:
+def statistics(run: Run) -> dict[str, Stats]:
+    """The statistics of the clean rows of each interval of the window; nothing where there are none yet."""
+    return read_statistics(run) if has_rows(run, "stats") and usable(run, "stats") else {}
+
+
+def label_rates(known: Mapping[str, Stats]) -> dict[str, float]:
     """The share of the label's greater value by interval, where it has two."""
-    if run.pipeline.label is None or not has_rows(run, "stats") or not usable(run, "stats"):
-        return {}
-    found = read_statistics(run)
-    classes = {key for stats in found.values() if stats.classes for key in stats.rows_by_class if key is not None}
+    classes = {key for stats in known.values() if stats.classes for key in stats.rows_by_class if key is not None}
     if len(classes) != 2:
         return {}
     positive = max(classes, key=lambda text: (_as_number(text), text))
     rates = {}
-    for name, stats in found.items():
-        known = sum(rows for key, rows in stats.rows_by_class.items() if key is not None)
-        if known:
-            rates[name] = stats.rows_by_class.get(positive, 0) / known
+    for name, stats in known.items():
+        labelled = sum(rows for key, rows in stats.rows_by_class.items() if key is not None)
+        if labelled:
+            rates[name] = stats.rows_by_class.get(positive, 0) / labelled
     return rates
 
 
@@ -138,10 +140,10 @@ def changes(run: Run) -> list[Change]:
     return [Change(column, rule, cells) for column, rules in found.items() for rule, cells in rules.items() if cells]
 
 
-def column_facts(run: Run) -> list[ColumnFacts]:
+def column_facts(run: Run, known: Mapping[str, Stats]) -> list[ColumnFacts]:
     """Every column of the window, before and after cleaning."""
     raw = raw_statistics(run)[0] if has_rows(run, "check") else None
-    clean = _statistics(run)
+    clean = Stats.merged(known.values()) if known else None
     found = []
     for name, column in run.pipeline.columns.items():
         before = raw.columns.get(name) if raw else None
@@ -150,7 +152,9 @@ def column_facts(run: Run) -> list[ColumnFacts]:
         if best is None:
             continue
         facts = best.to_dict(top=0)
-        middle = facts.get("quantiles", {}).get("0.5")
+        ends = [facts["min"], facts.get("quantiles", {}).get("0.5"), facts["max"]]
+        if best.kind == "time":
+            ends = [None if each is None else str(each).replace("T", " ")[:16] for each in ends]
         found.append(
             ColumnFacts(
                 column=name,
@@ -159,9 +163,9 @@ def column_facts(run: Run) -> list[ColumnFacts]:
                 raw_missing=_missing(before.state) if before else None,
                 clean_missing=_missing(after.state) if after else None,
                 distinct=best.distinct(),
-                least=_figure(facts["min"]),
-                middle=_figure(middle),
-                greatest=_figure(facts["max"]),
+                least=_figure(ends[0]),
+                middle=_figure(ends[1]),
+                greatest=_figure(ends[2]),
             )
         )
     return found
@@ -179,26 +183,19 @@ def _figure(value: object) -> str | None:
     return f"{value:,}" if isinstance(value, int) else number(value)
 
 
-def _statistics(run: Run) -> Stats | None:
-    if not has_rows(run, "stats") or not usable(run, "stats"):
-        return None
-    return Stats.merged(read_statistics(run).values())
-
-
-def distributions(run: Run) -> list[Distribution]:
+def distributions(run: Run, known: Mapping[str, Stats]) -> list[Distribution]:
     """Each column that drift is looked for in: the recent half of the window beside the half before."""
-    if not has_rows(run, "stats") or not usable(run, "stats"):
-        return []
-    found = read_statistics(run)
-    reference, recent = split_window(list(found), run.kind, run.pipeline.drift)
+    reference, recent = split_window(list(known), run.kind, run.pipeline.drift)
     if not recent:
         reference, recent = recent, reference
     halves = {
-        side: Stats.merged(found[name] for name in names)
+        side: Stats.merged(known[name] for name in names)
         for side, names in (("before", reference), ("recent", recent))
         if names
     }
-    kept = [name for name in drift_columns(run.pipeline) if all(name in half.columns for half in halves.values())]
+    kept = [
+        name for name in drift_columns(run.pipeline) if halves and all(name in half.columns for half in halves.values())
+    ]
     return [
         distribution(
             name, {side: half.columns[name].state for side, half in halves.items()}, codes=codes(run.pipeline, name)
@@ -214,15 +211,16 @@ def codes(pipeline: Pipeline, name: str) -> bool:
 
 def sample_record(run: Run) -> CommitRecord | None:
     """The commit that drew the sample of this run's interval; None where none did."""
-    told = run.upstream.get("sample")
-    table = run.table("sample")
-    if not table.exists():
+    version = run.version("sample")
+    if version is None:
         return None
-    record = table.record(told) if told is not None else own_record(run, "sample")
+    record: CommitRecord | None = run.table("sample").record(version)
+    if record is not None and record.details.get("date") != run.date:
+        record = own_record(run, "sample")
     return record if record is not None and record.details.get("date") == run.date else None
 
 
-def sample_facts(run: Run) -> SampleFacts | None:
+def sample_facts(run: Run, known: Mapping[str, Stats]) -> SampleFacts | None:
     """How the sample was drawn, and its distributions as drawn and weighted beside the population's."""
     record = sample_record(run)
     if record is None:
@@ -234,7 +232,7 @@ def sample_facts(run: Run) -> SampleFacts | None:
         rows=record.ledger.rows_out,
         training=holdout.training,
         holdout=_holdout_words(holdout),
-        distributions=_sample_distributions(run, record.version, holdout),
+        distributions=_sample_distributions(run, record.version, holdout, known),
     )
 
 
@@ -247,11 +245,8 @@ def _holdout_words(holdout: Holdout) -> str:
     return f"{first} alone" if first == last else f"{first} to {last} ({len(holdout.holdout)} intervals)"
 
 
-def _sample_distributions(run: Run, version: int, holdout: Holdout) -> list[Distribution]:
+def _sample_distributions(run: Run, version: int, holdout: Holdout, known: Mapping[str, Stats]) -> list[Distribution]:
     """Over the columns that the model may see and the label."""
-    if not has_rows(run, "stats"):
-        return []
-    known = read_statistics(run)
     taught = [known[name] for name in holdout.training if name in known]
     if not taught:
         return []

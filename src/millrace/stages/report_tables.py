@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from millrace.report.facts import StageFacts, TableFacts
-from millrace.stages.context import Run
+from millrace.stages.context import STAGE_OF, Run
 from millrace.storage.commits import CommitRecord
 
 TABLES = ("check", "clean", "quarantine", "sharded", "stats", "drift", "sample", "evaluation", "scores")
 LEDGERS = {"clean": "clean", "sharded": "shard", "sample": "sample", "scores": "score"}
 SEARCHED = 100  # newest commits among which the run's own are looked for
+
+
+def pinned(run: Run) -> Run:
+    """The run, with the version of every table that it reads named: one state of all tables, looked up once."""
+    names = {name: STAGE_OF.get(name, name) for name in TABLES if name != "quarantine"}
+    versions = {stage: run.version(name) for name, stage in names.items()}
+    found = {stage: version for stage, version in versions.items() if version is not None}
+    return replace(run, upstream={**found, **run.upstream})
 
 
 def has_rows(run: Run, name: str) -> bool:

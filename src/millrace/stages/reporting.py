@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from millrace.data.check_verdict import Verdict
 from millrace.data.drift import DriftVerdict
+from millrace.data.stats import Stats
 from millrace.errors import MillraceError
 from millrace.report.facts import ModelFacts, ReportFacts
 from millrace.report.page import render
@@ -19,9 +20,18 @@ from millrace.report.vega import bundle, write_text
 from millrace.stages.choose import read_drift
 from millrace.stages.context import Run, StageResult
 from millrace.stages.ingest import read_verdicts
-from millrace.stages.report_data import changes, column_facts, distributions, label_rates, nights, reasons, sample_facts
+from millrace.stages.report_data import (
+    changes,
+    column_facts,
+    distributions,
+    label_rates,
+    nights,
+    reasons,
+    sample_facts,
+    statistics,
+)
 from millrace.stages.report_model import evaluation_facts, history, model_facts
-from millrace.stages.report_tables import has_rows, stage_facts, table_facts
+from millrace.stages.report_tables import has_rows, pinned, stage_facts, table_facts
 
 Part = TypeVar("Part")
 DIGEST = "<!-- millrace {} -->"
@@ -48,6 +58,7 @@ def write_report(run: Run) -> Path:
 def collect(run: Run, folder: Path) -> ReportFacts:
     """All that the report shows. `folder` is where its Data Docs page goes."""
     notes: list[str] = []
+    run = pinned(run)
 
     def part(name: str, find: Callable[[Run], Part], default: Part) -> Part:
         try:
@@ -61,13 +72,13 @@ def collect(run: Run, folder: Path) -> ReportFacts:
     drift: DriftVerdict | None = part("the drift verdict", _drift, None)
     evaluation = part("the evaluation", evaluation_facts, None)
     models: list[ModelFacts] = part("the registry", model_facts, [])
-    rates: dict[str, float] = part("the label's rate", label_rates, {})
+    known: dict[str, Stats] = part("the statistics", statistics, {})
     verdict = verdicts.get(run.date)
     return ReportFacts(
         pipeline=run.pipeline.name,
         date=run.date,
         window=run.window(),
-        nights=part("the count of rows", lambda run: nights(run, verdicts, rates), []),
+        nights=part("the count of rows", lambda run: nights(run, verdicts, label_rates(known)), []),
         stages=part("the ledgers", stage_facts, []),
         reasons=part("the quarantine", reasons, []),
         changes=part("the changed cells", changes, []),
@@ -76,9 +87,9 @@ def collect(run: Run, folder: Path) -> ReportFacts:
         checks_page=None if verdict is None else part("Data Docs", lambda run: checks_page(run, verdict, folder), None),
         label=run.pipeline.label,
         drift=drift,
-        columns=part("the table of columns", column_facts, []),
-        distributions=part("the distributions", distributions, []),
-        sample=part("the sample", sample_facts, None),
+        columns=part("the table of columns", lambda run: column_facts(run, known), []),
+        distributions=part("the distributions", lambda run: distributions(run, known), []),
+        sample=part("the sample", lambda run: sample_facts(run, known), None),
         evaluation=evaluation,
         history=part("the history", history, []),
         models=models,
@@ -88,7 +99,7 @@ def collect(run: Run, folder: Path) -> ReportFacts:
 
 
 def checks_page(run: Run, verdict: Verdict, folder: Path) -> str | None:
-    """Write the Data Docs page of the verdict and return its file name; a page of the same verdict is kept as it is.
+    """The verdict as a page of Data Docs, kept in `folder`: a page of the same verdict isn't made again.
 
     Great Expectations takes seconds to load: a rerun doesn't wait for it.
     """
@@ -96,11 +107,13 @@ def checks_page(run: Run, verdict: Verdict, folder: Path) -> str | None:
         return None
     path = folder / f"{run.date}-checks.html"
     mark = DIGEST.format(hashlib.sha256(verdict.model_dump_json().encode()).hexdigest())
-    if not (path.is_file() and path.read_text(encoding="utf-8").endswith(mark)):
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text.endswith(mark):
         from millrace.report.data_docs import page
 
-        write_text(path, page(verdict, name=run.pipeline.name, interval=run.date) + mark)
-    return path.name
+        text = page(verdict, name=run.pipeline.name, interval=run.date) + mark
+        write_text(path, text)
+    return text
 
 
 def _verdicts(run: Run) -> dict[str, Verdict]:
