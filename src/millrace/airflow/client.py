@@ -117,9 +117,22 @@ class AirflowClient:
             "reprocess_behavior": "completed",
             "dag_run_conf": conf or {},
         }
+        self._wait_for_backfills(dag_id)
         self.request("POST", "/backfills", body=body)
         runs = self.runs(dag_id, run_type="backfill", logical_date_gte=begin, logical_date_lte=end)
         return [run["dag_run_id"] for run in sorted(runs, key=lambda run: str(run["logical_date"]))]
+
+    def _wait_for_backfills(self, dag_id: str, timeout: float = 120) -> None:
+        """Airflow allows one backfill of a DAG at a time, and closes one a while after its last run has ended."""
+        deadline = time.monotonic() + timeout
+        while any(
+            each["completed_at"] is None for each in self.request("GET", "/backfills", dag_id=dag_id)["backfills"]
+        ):
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"a backfill of {dag_id} is still running", hint="wait for it, or cancel it in the UI"
+                )
+            time.sleep(0.5)
 
     def runs(self, dag_id: str, **query: Any) -> list[dict[str, Any]]:
         """Runs of a DAG, oldest first; at most 100."""
@@ -156,9 +169,15 @@ class AirflowClient:
         )
 
     def wait(
-        self, dag_id: str, run_id: str, *, timeout: float = 3600, progress: Progress = lambda *_: None
+        self,
+        dag_id: str,
+        run_id: str,
+        *,
+        timeout: float = 3600,
+        poll: float = 0.5,
+        progress: Progress = lambda *_: None,
     ) -> dict[str, Any]:
-        """Follow a run to its end, with every change of a task's state; returns the run.
+        """Follow a run to its end, with every change of a task's state; returns the run. Asks every `poll` seconds.
 
         Raises WorkError with the failed task's probable cause, ServiceError after `timeout` seconds.
         """
@@ -175,7 +194,7 @@ class AirflowClient:
                 break
             if time.monotonic() > deadline:
                 raise ServiceError(f"run {run_id} of {dag_id} isn't done after {timeout:.0f} s", found=str(seen))
-            time.sleep(0.5)
+            time.sleep(poll)
         if run["state"] == "failed":
             raise WorkError(f"run {run_id} of {dag_id} failed", found=self.cause(dag_id, run_id))
         return run
