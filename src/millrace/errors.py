@@ -23,6 +23,19 @@ Each message says what was expected, what was found and what to do:
 
 from __future__ import annotations
 
+import re
+
+CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+:[^/\s@]+@")
+
+
+def without_credentials(text: str) -> str:
+    """The text, with user and password taken out of the addresses in it.
+
+    >>> without_credentials("no bucket at s3://AKIA12:s3cret@clicks/2026")
+    'no bucket at s3://***@clicks/2026'
+    """
+    return CREDENTIALS.sub("***@", text)
+
 
 class MillraceError(Exception):
     """Base of all errors that Millrace raises on purpose.
@@ -40,18 +53,18 @@ class MillraceError(Exception):
         found: str | None = None,
         hint: str | None = None,
     ) -> None:
-        self.message = message
-        self.expected = expected
-        self.found = found
-        self.hint = hint
+        self.message = without_credentials(message)
+        self.expected = None if expected is None else without_credentials(expected)
+        self.found = None if found is None else without_credentials(found)
+        self.hint = None if hint is None else without_credentials(hint)
         parts = []
-        if expected is not None:
-            parts.append(f"expected {expected}")
-        if found is not None:
-            parts.append(f"found {found}")
-        if hint is not None:
-            parts.append(hint)
-        super().__init__(f"{message}: {'; '.join(parts)}" if parts else message)
+        if self.expected is not None:
+            parts.append(f"expected {self.expected}")
+        if self.found is not None:
+            parts.append(f"found {self.found}")
+        if self.hint is not None:
+            parts.append(self.hint)
+        super().__init__(f"{self.message}: {'; '.join(parts)}" if parts else self.message)
 
 
 class RequestError(MillraceError):

@@ -50,7 +50,12 @@ def prepare(sample: pa.Table, pipeline: Pipeline) -> Prepared:
     if label not in sample.column_names:
         raise RequestError(f"the sample has no column {label}", found=", ".join(sample.column_names))
     if sample.num_rows == 0:
-        raise GateClosed("the sample is empty", expected="labelled rows")
+        raise GateClosed(
+            "no labelled row to train on",
+            expected=f"values in {label}",
+            found="an empty sample",
+            hint="labels that come later are waited for with train.label_delay",
+        )
     time = _time_column(sample, pipeline)
     order = [(name, "ascending") for name in (time, "row_id") if name and name in sample.column_names]
     sample = sample.sort_by(order) if order else sample

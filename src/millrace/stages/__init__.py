@@ -69,7 +69,7 @@ def open_run(
         try:
             parse_duration(given["window"])
         except ValueError as error:
-            raise RequestError("wrong window", expected="a duration such as 60d", found=str(error)) from None
+            raise RequestError("wrong window", hint=str(error)) from None
     run = Run(
         pipeline=pipeline,
         profile=load_profile(profile),

@@ -21,7 +21,7 @@ from millrace.data.clean_groups import GroupFills
 from millrace.data.clean_plan import plan_clean
 from millrace.data.clean_rejects import QUARANTINE
 from millrace.data.stats import Stats
-from millrace.errors import GateClosed, InputError
+from millrace.errors import GateClosed, InputError, without_credentials
 from millrace.mapreduce.splits import plan_splits
 from millrace.stages.context import Run, StageResult, digest, stale, within
 from millrace.stages.refused import plan_readable, refused_by_tasks, tell_refused
@@ -165,7 +165,8 @@ def _checked_row(interval: str, value: Mapping[str, Any]) -> dict[str, Any]:
 
 def _missing(run: Run) -> None:
     source = run.pipeline.source
-    _absent(run, f"no file of {run.date}", f"a name with {source.file_date} among {source.uri}", "none")
+    among = without_credentials(str(source.uri))
+    _absent(run, f"no file of {run.date}", f"a name with {source.file_date} among {among}", "none")
 
 
 def _absent(run: Run, message: str, expected: str, found: str) -> None:
@@ -230,6 +231,8 @@ def clean(run: Run) -> StageResult:
     from mrjobs.clean import Clean
 
     pipeline, table, quarantine = run.pipeline, run.table("clean"), run.table("quarantine")
+    if run.version("check") is None:
+        raise GateClosed("no checked interval to clean", hint=f"millrace run {pipeline.name} --from check")
     shape = digest(pipeline.columns, pipeline.clean, [each for each in pipeline.check if each.severity == "quarantine"])
     upstream = {name: token for name, token in run.tokens("check").items() if name != EVERY}
     verdicts = read_verdicts(run)

@@ -19,7 +19,7 @@ def score(run: Run) -> StageResult:
     store = registry(run)
     champion = store.champion(pipeline.name)
     if champion is None:
-        raise GateClosed("no champion to score with", hint=f"train one: millrace run {pipeline.name}")
+        raise GateClosed("no champion to score with", hint="the promote stage of a training run says what it lacks")
     source = pipeline.score.table
     version = run.version(source)
     if version is None:

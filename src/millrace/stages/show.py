@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
+from millrace.errors import InputError
 from millrace.stages.context import Run, StageResult
 
 
@@ -87,7 +88,11 @@ def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any
     from millrace.stages.layout import shard_plan
     from millrace.storage.files import table_filesystem
 
-    table, plan = run.table("sharded"), shard_plan(run)
+    table = run.table("sharded")
+    if not table.exists():
+        hint = f"millrace run {run.pipeline.name} --until shard"
+        raise InputError("no sharded table to look in", expected=table.uri, found="none", hint=hint)
+    plan = shard_plan(run)
     system, root = table_filesystem(table.uri, table.storage_options)
 
     def open_file(path: str) -> Any:
