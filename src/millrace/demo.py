@@ -21,6 +21,7 @@ from millrace.stages import open_run
 from millrace.stages.context import StageResult
 from millrace.stages.learn import champion_summary
 from millrace.stages.show import results_grid
+from millrace.storage.ledger import Ledger
 
 NAME = "clicks"
 DAYS = 60
@@ -83,16 +84,22 @@ def tell(say: Any, task: str, state: str) -> None:
 
 
 def stage_results(client: AirflowClient, dag: str, stages: tuple[str, ...]) -> list[StageResult]:
-    """What the stages of the newest run of a DAG returned."""
-    run = client.runs(dag)[-1]["dag_run_id"]
-    found = []
-    for stage in stages:
-        result = client.result(dag, run, stage)
-        if result:
-            found.append(
-                StageResult.model_validate({key: result.get(key) for key in StageResult.model_fields if key in result})
-            )
-    return found
+    """What each stage did in all runs of a DAG: ledgers and seconds added up, the rest as of the last run."""
+    found: dict[str, StageResult] = {}
+    for run in client.runs(dag):
+        for stage in stages:
+            returned = client.result(dag, run["dag_run_id"], stage)
+            if not returned:
+                continue
+            known = {key: value for key, value in returned.items() if key in StageResult.model_fields}
+            result, before = StageResult.model_validate(known), found.get(stage)
+            if before is not None:
+                ledgers = [each.ledger for each in (before, result) if each.ledger is not None]
+                total = Ledger.total(ledgers) if ledgers else None
+                seconds = round(before.seconds + result.seconds, 3)
+                result = result.model_copy(update={"ledger": total, "seconds": seconds})
+            found[stage] = result
+    return list(found.values())
 
 
 def summarise(results: list[StageResult], seconds: float) -> dict[str, Any]:
@@ -113,22 +120,23 @@ def summarise(results: list[StageResult], seconds: float) -> dict[str, Any]:
 
 def show_summary(console: Console, summary: dict[str, Any], results: list[StageResult]) -> None:
     """Print the tables that end the demo."""
-    console.print(results_grid(results, title=f"Last night ({LAST_DAY})"))
+    console.print(results_grid(results, title="What each stage did in all nights"))
     evaluation = summary["evaluation"]
     if evaluation:
         grid = Grid(
-            title="Candidate of the last night beside the champion before it, on the same holdout", title_justify="left"
+            title="Last night's candidate beside the champion it met, on the same holdout", title_justify="left"
         )
         grid.add_column("model")
         for metric in METRICS:
             grid.add_column(metric, justify="right")
         for title, version, metrics in (
             ("candidate", evaluation["candidate"], evaluation["metrics"]),
-            ("champion before", evaluation["champion"], evaluation["champion_metrics"]),
+            ("champion", evaluation["champion"], evaluation["champion_metrics"]),
         ):
             if metrics:
-                grid.add_row(f"{title} (version {version})", *(f"{metrics[metric]:.4f}" for metric in METRICS))
+                grid.add_row(f"{title}, version {version}", *(f"{metrics[metric]:.4f}" for metric in METRICS))
         console.print(grid)
+        console.print(evaluation["words"])
     champion = summary["champion"]
     if champion:
         console.print(f"champion  version {champion['version']}, trained on the night of {champion['interval']}")
