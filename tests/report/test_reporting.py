@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import date
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def test_a_report_of_every_part_of_the_road(home: Path) -> None:
     assert "Model version 1 was better and becomes champion." in text
     assert "logistic regression, trained for 2018-04-04 on 200 rows." in text
     assert "left out" not in text
+    docs = (path.parent / "2018-04-04-checks.html").read_text()
+    assert "onclick" not in docs
+    assert html.escape(docs[-40:]) in text
     assert sorted(file.name for file in path.parent.iterdir()) == ["2018-04-04-checks.html", "2018-04-04.html"]
 
 

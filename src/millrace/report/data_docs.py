@@ -66,6 +66,7 @@ def offline(text: str) -> str:
     """
     text = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
     text = re.sub(r"<(?:link|img)\b[^>]*>", "", text)
+    text = re.sub(r"(<\w[^<>]*?)\son\w+=\"[^\"]*\"", r"\1", text)
     text = re.sub(r"url\(['\"]?https?:[^)]*\)", "none", text)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"<footer\b.*?</footer>", "", text, flags=re.DOTALL)
