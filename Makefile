@@ -7,7 +7,7 @@ export UV_SYSTEM_CERTS ?= true
 export GX_ANALYTICS_ENABLED := false
 export PYTHONPATH :=
 
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test check browser lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -25,9 +25,13 @@ install: $(VENV)/.installed  ## install everything into .venv
 demo: install  ## the main job on embedded defaults: 60 days of clicks, Airflow runs the last nights
 	$(BIN)/millrace demo
 
-test: install check  ## every test
-	$(BIN)/python -m tests.system_packages
-	$(BIN)/python -m pytest
+test: install check browser  ## every test
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+browser:  ## install Chromium for the tests that look at pages, where apt can
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+		|| echo "no chromium, and no right to install it: the tests in a browser are left out"
 
 check: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
