@@ -7,7 +7,7 @@ An interval is named by its start, so that names sort in time: ``2018-04-01T05``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
@@ -100,6 +100,19 @@ def file_interval(path: str, pattern: str, kind: Interval) -> str | None:
     except ValueError:
         return None
     return interval_name(moment, kind)
+
+
+def newest(names: Iterable[str], kind: Interval) -> str:
+    """The newest interval that isn't after tomorrow: one mistyped year must not move the window. ``unknown`` isn't one.
+
+    Where all of them lie in the future, the newest of them. Raises ValueError where there is none.
+
+    >>> newest(["2026-01-05", "9999-12-31", "unknown"], "daily")
+    '2026-01-05'
+    """
+    known = [name for name in names if name != UNKNOWN]
+    tomorrow = interval_name(now() + timedelta(days=1), kind)
+    return max([name for name in known if name <= tomorrow] or known)
 
 
 def name_intervals(times: pa.Array, kind: Interval) -> pa.Array:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from road import HEADER, PIPELINE, Road, failure, night
 
-ROOT = Path(__file__).parents[2]
+from millrace.stages import run_script
+
 TEN_MISTAKES = """\
 name: Buys
 source: {uri: "DATA/*", formt: csv, time: when, file_date: "%Y-%m-%d", interval: dayly}
@@ -90,16 +91,32 @@ def test_what_nobody_foresaw_is_one_line(road: Road, monkeypatch: pytest.MonkeyP
     assert "MILLRACE_TRACEBACK=1" in document["hint"]
 
 
-def test_the_real_command_and_a_job_script(road: Road) -> None:
+def test_the_real_command(road: Road) -> None:
     path = road.file(1, HEADER.replace("amount", "price"))
-    millrace = str(Path(sys.executable).with_name("millrace"))
-    script = [sys.executable, str(ROOT / "mrjobs/clean.py"), "-r", "inline", "--pipeline", "buys", str(path)]
-    for command in ([millrace, "run", "buys", "-r", "local", "--until", "shard"], script):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 2
-        assert f"InputError: missing column 'amount' in {path}: expected 4 columns" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert done.stdout == ""
+    command = [str(Path(sys.executable).with_name("millrace")), "run", "buys", "-r", "local", "--until", "shard"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"InputError: missing column 'amount' in {path}: expected 4 columns" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_script(road: Road, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from mrjobs.clean import Clean
+
+    bad, good = road.file(1, HEADER.replace("amount", "price")), road.file(2, night(2))
+    monkeypatch.setattr("sys.argv", ["clean.py", "-r", "inline", "--pipeline", "buys", str(bad), str(good)])
+    run_script(Clean)
+    told = capsys.readouterr()
+    assert [json.loads(line)["who"] for line in told.out.splitlines()] == ["c0", "c1", "c2", "c3"]
+    assert f"WARNING 2026-01-01 is left out: missing column 'amount' in {bad}" in told.err
+    assert "4 rows in, 4 out" in told.err
+    monkeypatch.setattr("sys.argv", ["clean.py", "-r", "inline", "--pipeline", "buys", str(bad)])
+    with pytest.raises(SystemExit, match="2"):
+        run_script(Clean)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert f"InputError: missing column 'amount' in {bad}" in told.err
+    assert "in stage check of buys, interval 2026-01-01" in told.err
 
 
 def test_no_secret_is_told_or_written(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,12 +124,12 @@ def test_no_secret_is_told_or_written(road: Road, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     monkeypatch.setenv("DATABASE_PASSWORD", secret)
     road.file(1, night(1))
-    told = [road.run("-r", "local"), road.run("--json"), road.millrace("status", "buys"), road.millrace("doctor")]
+    told = [road.run("-r", "local"), road.run("--json"), road.millrace("doctor")]
     road.file(1, "x")
     told += [road.run(), road.run("--json", "-r", "local")]
     road.pipeline(PIPELINE, ("DATA/*", f"s3x://AKIA12:{secret}@bucket/*"))
     told += [road.run(), road.run("--json")]
-    assert [each.status for each in told] == [0, 0, 0, 0, 2, 2, 2, 2]
+    assert [each.status for each in told] == [0, 0, 0, 2, 2, 2, 2]
     assert not any(secret in each.out + each.err for each in told)
     for folder, _, names in os.walk(road.folder / "home"):
         for name in names:

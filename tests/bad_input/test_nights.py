@@ -160,3 +160,13 @@ def test_a_column_added_to_the_files_and_later_dropped(road: Road) -> None:
     refused = failure(road.run("--json"))
     assert (refused["error"], refused["expected"]) == ("WorkError", "column 'colour' (string)")
     assert "give the pipeline a new name" in refused["hint"]
+
+
+def test_a_mistyped_year_does_not_move_the_window(road: Road) -> None:
+    road.pipeline(PIPELINE, (', file_date: "%Y-%m-%d"', ""))
+    road.file(1, night(1) + rows(1).replace("2026", "9926").encode())
+    told = road.run()
+    assert (told.status, told.err.startswith("buys 2026-01-01\n")) == (0, True)
+    assert "clean: rows of 9926-01-01 wait for a run of that date" in told.err
+    assert (road.counts("check"), road.counts()) == ({"2026-01-01": 1, "9926-01-01": 1}, {"2026-01-01": 4})
+    assert road.run().err.startswith("buys 2026-01-01\n"), "nor does a rerun"

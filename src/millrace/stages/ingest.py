@@ -24,7 +24,7 @@ from millrace.data.stats import Stats
 from millrace.errors import GateClosed, InputError, without_credentials
 from millrace.mapreduce.splits import plan_splits
 from millrace.stages.context import Run, StageResult, digest, stale, within
-from millrace.stages.refused import plan_readable, refused_by_tasks, tell_refused
+from millrace.stages.refused import Refusals, plan_readable, refused_by_tasks, tell_refused
 from millrace.stages.rows import commit_intervals
 from millrace.storage.commits import Commit
 from millrace.storage.files import SourceFile, list_files
@@ -71,12 +71,12 @@ def newest_interval(run: Run) -> str:
         return intervals.ALL
     files = source_files(run)
     if EVERY not in files:
-        return max(files)
+        return intervals.newest(files, run.kind)
     table = run.table("check")
     if table.exists():
         known = [name for name in table.intervals() if name != intervals.UNKNOWN]
         if known:
-            return max(known)
+            return intervals.newest(known, run.kind)
     return _newest_in_rows(run)
 
 
@@ -87,13 +87,14 @@ def _newest_in_rows(run: Run) -> str:
     from millrace.storage.files import open_input
 
     time = run.pipeline.source.time
-    newest = ""
+    names: set[str] = set()
     for split in plan_splits(list_files(run.pipeline.source.uri), run.pipeline):
         for raw in read_split(split, run.pipeline, open_input):
             typed = convert(raw.batch, run.pipeline).batch
-            names = intervals.name_intervals(typed.column(str(time)), run.kind)
-            newest = max([newest, *(n for n in names.unique().to_pylist() if n != intervals.UNKNOWN)])
-    return newest or intervals.interval_name(datetime(1970, 1, 1), run.kind)
+            names.update(intervals.name_intervals(typed.column(str(time)), run.kind).unique().to_pylist())
+    if not names - {intervals.UNKNOWN}:
+        return intervals.interval_name(datetime(1970, 1, 1), run.kind)
+    return intervals.newest(names, run.kind)
 
 
 def _check_tokens(run: Run) -> tuple[dict[str, str], dict[str, list[SourceFile]]]:
@@ -123,6 +124,7 @@ def check(run: Run) -> StageResult:
     if not tokens and not kept:
         raise GateClosed("no file in the window", expected=f"files of {run.window()[0]} to {run.date}", found="none")
     ledger = Ledger()
+    refused: Refusals = {}
     if todo:
         count = sum(len(files[name]) for name in todo)
         splits, refused = plan_readable(run, {name: files[name] for name in todo}, by_name=EVERY not in tokens)
@@ -149,7 +151,7 @@ def check(run: Run) -> StageResult:
             )
         read = sum(row["rows"] + row["unreadable"] for row in rows)
         ledger = Ledger(rows_in=read, rows_out=read)
-    return _judged(run, ledger, todo)
+    return _judged(run, ledger, todo, sorted(refused))
 
 
 def _checked_row(interval: str, value: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,7 +182,7 @@ def _absent(run: Run, message: str, expected: str, found: str) -> None:
     )
 
 
-def _judged(run: Run, ledger: Ledger, todo: list[str]) -> StageResult:
+def _judged(run: Run, ledger: Ledger, todo: list[str], refused: list[str]) -> StageResult:
     """The verdicts of the window: the run's own interval fails the run, others are told."""
     verdicts = read_verdicts(run)
     failed = [name for name, verdict in verdicts.items() if verdict.unmet("fail")]
@@ -203,6 +205,7 @@ def _judged(run: Run, ledger: Ledger, todo: list[str]) -> StageResult:
             "words": f"{run.date}: {met}" if todo else f"nothing new; {run.date}: {met}",
             "intervals": len(todo),
             "failed": failed[-10:],
+            "refused": refused[-10:],
             "warnings": sorted({f"{each.expect}({each.column or ''})" for each in warned})[:20],
         },
     )
@@ -239,6 +242,9 @@ def clean(run: Run) -> StageResult:
     passed = {name for name, verdict in verdicts.items() if not verdict.unmet("fail")}
     tokens = {name: digest(token, shape) for name, token in upstream.items() if name in passed}
     kept = run.tokens("clean")
+    later = sorted(name for name in upstream if name > run.date and EVERY in run.tokens("check"))
+    if later:
+        run.say(f"clean: rows of {told_range(later)} wait for a run of that date")
     todo = stale_intervals(run, tokens, kept)
     if not todo:
         return nothing_new(run, "clean", "clean")
@@ -292,7 +298,7 @@ def clean(run: Run) -> StageResult:
         table=table.uri,
         version=version,
         ledger=ledger,
-        details={"words": told_range(todo), "intervals": len(todo)},
+        details={"words": told_range(todo), "intervals": len(done), "ruined": sorted(ruined)[-10:]},
     )
 
 

@@ -79,7 +79,7 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
         _chain(job, _dated(run, options.date))
         return
     with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-        scratch = replace(run, profile=Profile(**{**profile.model_dump(), "root": folder}), say=lambda words: None)
+        scratch = replace(run, profile=Profile(**{**profile.model_dump(), "root": folder}), say=_warn)
         if job.__name__ == "FeatureStats":
             for record in _measured(job, scratch):
                 print(json.dumps(record, default=str))
@@ -89,6 +89,12 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
         for record in _records(scratch, result):
             print(json.dumps(record, default=str))
         print(result.ledger if result.ledger is not None else Ledger(), file=sys.stderr)
+
+
+def _warn(words: str) -> None:
+    """Of a stage's progress, what isn't as asked for: files that are left out."""
+    if words.startswith("WARNING"):
+        print(words, file=sys.stderr)
 
 
 def _dated(run: Run, date: str | None) -> Run:
