@@ -11,7 +11,7 @@ from millrace.data.drift import DriftVerdict
 from millrace.data.sample import SamplePlan
 from millrace.report.distributions import Distribution
 
-Role = Literal["teaches", "judges", "waits", "not used"]
+Role = Literal["teaches", "judges", "teaches and judges", "waits", "not used"]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def rows_section(facts: ReportFacts) -> Section:
     missing = [name for name in facts.window if name not in {night.interval for night in nights}]
     if missing:
         words.append(f"{several(len(missing), 'interval')} of the window had no rows: {listed(missing)}.")
-    blocks: list[Chart | Table] = [_flow(nights)]
+    blocks: list[Chart | Table] = [_flow(nights, facts.sample.plan.population if facts.sample else None)]
     if len(nights) > 1:
         blocks.append(_nights(nights))
     blocks += _reasons(facts) + _changes(facts)
@@ -57,7 +57,8 @@ def _total(nights: Sequence[Night], name: str) -> int:
     return sum(getattr(night, name) or 0 for night in nights)
 
 
-def _flow(nights: Sequence[Night]) -> Chart:
+def _flow(nights: Sequence[Night], teachable: int | None) -> Chart:
+    """`teachable`: rows that the sample could be drawn from; where no whole interval judges, the other rows do."""
     total = {
         name: _total(nights, name) for name in ("read", "unreadable", "clean", "quarantined", "sharded", "sampled")
     }
@@ -70,6 +71,8 @@ def _flow(nights: Sequence[Night]) -> Chart:
         {"what": "clean", "place": MERGED, "rows": total["clean"] - total["sharded"] if total["sharded"] else 0},
     ]
     judging = sum(night.sharded or 0 for night in nights if night.role == "judges")
+    if not judging and teachable is not None:
+        judging = max(0, total["sharded"] - teachable)
     if total["sampled"]:
         neither = total["sharded"] - judging - total["sampled"]
         rows += [

@@ -74,6 +74,8 @@ def nights(run: Run, verdicts: Mapping[str, Verdict], rates: Mapping[str, float]
 def _role(name: str, holdout: Holdout | None) -> Role:
     if holdout is None:
         return "not used"
+    if holdout.by_row and name in holdout.training:
+        return "teaches and judges"
     if name in holdout.training:
         return "teaches"
     if name in holdout.holdout:
