@@ -79,9 +79,9 @@ def plan_features(sample: pa.Table, pipeline: Pipeline) -> FeaturePlan:
     """Decide the features from the pipeline's roles and a look at the sample.
 
     Left out, each with a note: columns that are all null, constant, or different in every row. A categorical column
-    with at most `train.features.max_categories` values is `low`, else `high`; values seen once are left to the code of
-    unknown values, so that a model learns what a rare value means. Hours are used where there are several, weekdays
-    where the sample spans at least 7 days, months where it spans a year.
+    with at most `train.features.max_categories` values seen twice is `low`, and values seen once are left to its code
+    of unknown values, so that a model learns what a rare value means; else `high`, with all its values. Hours are used
+    where there are several, weekdays where the sample spans at least 7 days, months where it spans a year.
 
     Raises GateClosed where no usable feature is left.
     """
@@ -323,9 +323,10 @@ def _categorical_feature(name: str, values: pa.Array, limit: int) -> tuple[Featu
     repeated = pc.greater(counts, 1)
     if not pc.any(repeated).as_py():
         return None, f"{name}: every value is different, left out"
-    known = pa.table({"text": texts, "count": counts}).filter(repeated)
+    kind: Kind = "low" if pc.sum(repeated).as_py() <= limit else "high"
+    known = pa.table({"text": texts, "count": counts})
+    known = known.filter(repeated) if kind == "low" else known  # a target mean shrinks what is seen once by itself
     known = known.sort_by([("count", "descending"), ("text", "ascending")]).slice(0, VOCABULARY_LIMIT)
-    kind: Kind = "low" if len(known) <= limit else "high"
     note = f"{name}: {distinct} values, {distinct - len(known)} too rare to be told apart" if kind == "high" else None
     return Feature(name=name, column=name, kind=kind, vocabulary=known.column("text").to_pylist()), note
 
