@@ -36,7 +36,7 @@ def test_same_seed_same_bytes(made: Simulated, tmp_path: Path) -> None:
 def test_files_and_the_late_and_the_truncated_one(made: Simulated) -> None:
     assert len(made.files) == 39
     assert made.files[-1].name == "clicks-2026-02-28.csv.gz"
-    assert made.late == made.folder / "late" / "clicks-2026-02-26.csv.gz"
+    assert made.late == made.folder / "_late" / "clicks-2026-02-26.csv.gz"
     assert made.truncated.name == "clicks-2026-02-18.csv.gz"
     with pytest.raises(EOFError):
         gzip.decompress(made.truncated.read_bytes())

@@ -1,6 +1,6 @@
 """Simulated daily click logs for `millrace demo`: rows of a known logistic model, then dirt, then gzip files.
 
-`simulate` writes ``clicks-YYYY-MM-DD.csv.gz`` files and ``truth.json``, which holds what was put into each file. The
+`simulate` writes ``clicks-YYYY-MM-DD.csv.gz`` files and ``_truth.json``, which holds what was put into each file. The
 same seed writes the same bytes. A click is one row: a shown advertisement, and whether it was `clicked`.
 """
 
@@ -71,13 +71,13 @@ def simulate(
 ) -> Simulated:
     """Write `rows` clicks over the `days` that end with `last_day`, a gzip CSV file a day, dirt included.
 
-    The file of `late_day` (by default two days before the last) goes to the folder ``late`` inside `folder`: move it
+    The file of `late_day` (by default two days before the last) goes to the folder ``_late`` inside `folder`: move it
     up to deliver it. The file of ten days before the last (or of the first day) is cut in the middle of its gzip
     stream. In the last three weeks a new campaign takes an eighth of the rows, one country has four times its share,
     and another one clicks less.
 
     Click probability is logistic in campaign, site, operating system, country, customer, log bid, age, dwell time and
-    hour; its intercept makes 2 % of the rows clicks. ``truth.json`` has the counts of each kind of dirt per file and
+    hour; its intercept makes 2 % of the rows clicks. ``_truth.json`` has the counts of each kind of dirt per file and
     the AUC of the true probability.
 
     Raises RequestError where `days` is below 4, `rows` below `days`, or `late_day` isn't one of the days.
@@ -99,7 +99,7 @@ def simulate(
     if cut_day == late_day:
         cut_day += timedelta(days=1) if cut_day < last_day else -timedelta(days=1)
     folder = Path(folder)
-    (folder / "late").mkdir(parents=True, exist_ok=True)
+    (folder / "_late").mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     clicks, facts = _clicks(random, rows, days, datetime(first.year, first.month, first.day))
     written = _dirty(random, clicks)
@@ -109,12 +109,12 @@ def simulate(
     for (number,), part in written.partition_by("day", as_dict=True, maintain_order=True).items():
         day = first + timedelta(days=int(number))
         name = f"clicks-{day}.csv.gz"
-        paths[day] = folder / "late" / name if day == late_day else folder / name
+        paths[day] = folder / "_late" / name if day == late_day else folder / name
         content, truths[name] = _file(part, cut=day == cut_day)
         paths[day].write_bytes(content)
         if day != late_day:
             files.append(paths[day])
-    truth = folder / "truth.json"
+    truth = folder / "_truth.json"
     changed = max(first, last_day - timedelta(days=CHANGED_DAYS - 1))
     facts |= {"seed": seed, "changed_from": str(changed), "late": f"clicks-{late_day}.csv.gz", "files": truths}
     truth.write_text(json.dumps(facts, indent=1) + "\n")

@@ -4,3 +4,4 @@ from __future__ import annotations
 
 TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "evaluate", "promote", "compress", "report")
 SCORING = ("score",)
+LEARNING = ("sample", "train", "evaluate", "promote", "compress", "score")  # they need a column with role label

@@ -306,3 +306,9 @@ def test_an_interval_twice_in_the_table_is_corrupt() -> None:
     table = to_table("2018-04-01", state([("a", 1, 0.5, True, None, 1)]))
     with pytest.raises(CorruptData, match="twice"):
         from_table(pa.concat_tables([table, table]))
+
+
+def test_zero_and_negative_zero_are_one_value() -> None:
+    schema = pa.schema([("x", pa.float64())])
+    column = Stats.empty(schema).update(pa.record_batch({"x": [0.0, -0.0, -0.0, 1.0]})).columns["x"]
+    assert [(top.value, top.count) for top in column.top(2)] == [(0.0, 3), (1.0, 1)]

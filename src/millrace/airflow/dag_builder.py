@@ -18,11 +18,10 @@ from millrace.airflow.timetable import PipelineTimetable
 from millrace.errors import PipelineFileError
 from millrace.profiles import Runner, load_profile, pipelines_folder
 from millrace.spec import Interval, Pipeline, Sample, format_duration
-from millrace.stage_names import SCORING, TRAINING
+from millrace.stage_names import LEARNING, SCORING, TRAINING
 
 POOL = "millrace_jobs"
 JOBS = frozenset({"check", "clean", "shard", "stats", "sample", "score"})  # they read rows with map/reduce: one pool
-LEARNING = frozenset({"train", "evaluate", "promote", "compress", "report"})  # they need a label
 EVEN_IF_REJECTED = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS  # a person's no skips promote and compress
 TIMEOUT = timedelta(hours=6)
 STEPS: dict[Interval, timedelta] = {
@@ -224,9 +223,9 @@ def run_params() -> dict[str, Param]:
             None,
             type=["null", "string"],
             enum=[None, *get_args(Runner)],
+            values_display={"null": f"as the profile says: {load_profile().runner}"},
             title="Runner",
-            description="Where map and reduce tasks run: inline (one process) or local (all cores). Empty: the "
-            f"profile's, {load_profile().runner}.",
+            description="Where map and reduce tasks run: inline (one process) or local (all cores).",
         ),
         "force": Param(
             False,

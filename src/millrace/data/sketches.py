@@ -178,7 +178,12 @@ class ValueCounts:
         """From distinct values and their counts."""
         if len(values) <= EXACT_VALUES:
             listed = values.tolist() if isinstance(values, np.ndarray) else values
-            return cls(dict(zip(listed, counts.tolist(), strict=True)))
+            held = dict(zip(listed, counts.tolist(), strict=True))
+            if len(held) < len(listed):  # 0.0 and -0.0 came as two values and are one
+                held = dict.fromkeys(held, 0)
+                for value, times in zip(listed, counts.tolist(), strict=True):
+                    held[value] += times
+            return cls(held)
         purged = _threshold(counts)
         left = np.flatnonzero(counts > purged)
         kept = values[left].tolist() if isinstance(values, np.ndarray) else [values[place] for place in left.tolist()]

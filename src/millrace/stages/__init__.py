@@ -11,7 +11,7 @@ from millrace import intervals, pipeline_file
 from millrace.errors import MillraceError, RequestError
 from millrace.profiles import load_profile, pipelines_folder
 from millrace.spec import parse_duration
-from millrace.stage_names import SCORING, TRAINING
+from millrace.stage_names import LEARNING, SCORING, TRAINING
 from millrace.stages.context import Options, Run, StageResult
 
 Stage = Callable[[Run], StageResult]
@@ -111,7 +111,7 @@ def run_stages(run: Run, first: str, last: str) -> list[StageResult]:
     results: list[StageResult] = []
     versions: dict[str, int] = {}
     for name in order:
-        if run.pipeline.label is None and name in ("train", "evaluate", "promote", "compress", "score", "report"):
+        if run.pipeline.label is None and name in LEARNING:
             run.say(f"{name}: left out, no column has the role label")
             continue
         result = run_one(name, replace(run, upstream=dict(versions)))
