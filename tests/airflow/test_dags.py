@@ -56,7 +56,7 @@ def test_without_a_label_nothing_is_learnt(write_pipeline: Callable[..., Path], 
     path = write_pipeline()
     path.write_text(path.read_text().replace("role: label", "role: numeric"))
     assert {name: dag.task_ids for name, dag in parse().items()} == {
-        "tiny_train": ["check", "clean", "shard", "stats", "drift", "sample"]
+        "tiny_train": ["check", "clean", "shard", "stats", "drift", "report"]
     }
 
 
