@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
@@ -71,6 +72,13 @@ class AirflowClient:
             return ["API server"]
         names = {"scheduler": "scheduler", "dag_processor": "DAG processor"}
         return [name for key, name in names.items() if (health.get(key) or {}).get("status") != "healthy"]
+
+    def warm_up(self) -> None:
+        """Have the API server build what it builds at its first request from a task: seconds that a task would wait."""
+        import httpx
+
+        with contextlib.suppress(httpx.HTTPError):
+            self._http.get("/execution/health")
 
     def create_pool(self, name: str, slots: int, description: str) -> None:
         """Create a pool where there is none of that name: one that the user changed stays."""
@@ -158,6 +166,11 @@ class AirflowClient:
         """Answer the question that a task asks a person."""
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task}/-1/hitlDetails"
         self.request("PATCH", path, body={"chosen_options": [option], "params_input": {}})
+
+    def links(self, dag_id: str, run_id: str, task: str) -> dict[str, str]:
+        """The addresses behind the buttons on a task's page, by their names."""
+        path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task}/links"
+        return dict(self.request("GET", path)["extra_links"])
 
     def log(self, dag_id: str, run_id: str, task: str, attempt: int = 1) -> str:
         """The log of one attempt of a task, one event per line."""

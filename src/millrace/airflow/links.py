@@ -10,10 +10,11 @@ PREFIX = "/millrace"
 
 
 class ReportLink(BaseOperatorLink):
-    """A button on each stage's page: the report of the run's interval, or the list of reports before there is one."""
+    """A button on each task of a stage: the report of the interval that it worked on, once the task has ended."""
 
     name = "Millrace report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Address of the page that finds the report of this DAG run."""
-        return f"{PREFIX}/reports/{operator.pipeline}"
+        """Address of the interval's report; of the list of reports where the task ended before it knew its interval."""
+        date = getattr(operator, "date", None)
+        return f"{PREFIX}/reports/{operator.pipeline}{f'/{date}' if date else ''}"

@@ -42,18 +42,19 @@ class StageOperator(BaseOperator):
         self.stage = stage
         self.interval = interval
         self.earlier = tuple(earlier)
+        self.date: str | None = None  # known when it runs; its link is made afterwards
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the stage; a failure's probable cause is logged before the traceback."""
         if not self.earlier:
             wait_for_earlier_run(context)
         with explained(self.stage):
-            date = context_date(context, self.interval)
+            self.date = context_date(context, self.interval)
             options = stage_options(context)
             answer = result_of(context, GATE).get("chosen_options", ()) if self.stage == "promote" else ()
             if ApprovalOperator.APPROVE in answer:
                 options["approved"] = True
-            return run(self.pipeline, self.stage, date, options, versions(context, self.earlier))
+            return run(self.pipeline, self.stage, self.date, options, versions(context, self.earlier))
 
 
 class ScoreOperator(BaseOperator):
@@ -68,6 +69,7 @@ class ScoreOperator(BaseOperator):
         self.stage = stage
         self.interval = interval
         self.asset = asset
+        self.date: str | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """One stage run per announced interval, oldest first: events that came together are one DAG run."""
@@ -77,6 +79,7 @@ class ScoreOperator(BaseOperator):
                 announced = {context_date(context, self.interval): {}}
             results = []
             for date in sorted(announced):
+                self.date = date
                 window = announced[date].get("window")
                 options = stage_options(context) | ({"window": window} if window else {})
                 results.append(run(self.pipeline, self.stage, date, options, None))
@@ -183,7 +186,7 @@ def run(
     from millrace import stages
 
     ignore_probing()
-    log.info("%s %s, %s", pipeline, stage, date)
+    log.info("%s %s, %s%s", pipeline, stage, date, "".join(f"; {key} {value}" for key, value in options.items()))
     result = stages.run_stage(
         stage, pipeline, date, profile=None, options=options, upstream=upstream, progress=log.info
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
@@ -52,10 +52,11 @@ def list_one(name: str = NAME) -> HTMLResponse:
 
 @app.get("/reports/{name}/{date}")
 def report(name: str = NAME, date: str = DATE) -> Response:
-    """One report."""
+    """One report; before there is one, a page that says so and lists the others."""
     file = home() / "reports" / name / f"{date}.html"
     if not file.is_file():
-        raise HTTPException(404, f"no report of {name} for {date}")
+        words = f"<p>No report of {html.escape(date)} yet: it is written at the end of the run.</p>"
+        return page(f"Reports of {name}", words + links(name), status=404)
     return FileResponse(file, media_type="text/html", headers=SANDBOX)
 
 
@@ -84,10 +85,11 @@ def links(name: str) -> str:
     return f"<ul>{''.join(items)}</ul>" if items else ""
 
 
-def page(title: str, body: str) -> HTMLResponse:
+def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     """A small page."""
     escaped = html.escape(title)
     return HTMLResponse(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{escaped}</title><style>{STYLE}</style>"
-        f"<h1>{escaped}</h1>{body}</html>"
+        f"<h1>{escaped}</h1>{body}</html>",
+        status_code=status,
     )

@@ -244,6 +244,7 @@ def wait_until_healthy(handle: Handle, deadline: float, progress: Progress) -> N
     client = handle.client()
     awaited = None
     while (missing := client.unhealthy()) and handle.running:
+        client.warm_up()
         if missing != awaited:
             progress(f"waiting for {', '.join(missing)}")
             awaited = missing
