@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from millrace.data.balance import Balance, balance
+from millrace.data.convert import TYPES
 from millrace.data.hashing import hash_values
 from millrace.data.key_sketch import KeySketch
 from millrace.errors import InputError, RequestError
@@ -26,18 +27,6 @@ ADDED = ("row_id", "source_file", "data_interval", "shard")  # columns that say 
 NULL_SHARD = 0
 KeyValue = str | int | float
 Shards = npt.NDArray[np.int32]
-ARROW_TYPES: dict[ColumnType, pa.DataType] = {
-    "string": pa.string(),
-    "int8": pa.int8(),
-    "int16": pa.int16(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us"),
-    "date": pa.date32(),
-}
 
 
 class ShardPlan(BaseModel):
@@ -167,7 +156,7 @@ def assign(batch: pa.RecordBatch | pa.Table, plan: ShardPlan) -> Shards:
         shards = (hash_values(keys) % np.uint64(plan.shards)).astype(np.int32)
     else:
         bounds = _series(typed_keys(plan.boundaries, plan.key_type))
-        shards = _search(_series(keys.cast(ARROW_TYPES[plan.key_type])), bounds, "right").astype(np.int32)
+        shards = _search(_series(keys.cast(TYPES[plan.key_type])), bounds, "right").astype(np.int32)
     if keys.null_count:
         shards[_nulls(keys)] = NULL_SHARD
     return shards
@@ -290,7 +279,7 @@ def typed_keys(keys: Sequence[KeyValue | None], kind: ColumnType) -> pa.Array:
     >>> typed_keys(["2018-04-01 05:30:00"], "timestamp")[0].as_py()
     datetime.datetime(2018, 4, 1, 5, 30)
     """
-    target = ARROW_TYPES[kind]
+    target = TYPES[kind]
     try:
         texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
         if pa.types.is_integer(target) and not all(isinstance(key, str) for key in keys):
@@ -304,7 +293,7 @@ def key_values(keys: pl.Series, kind: ColumnType) -> list[KeyValue]:
     """Keys in the form they are compared in, as a plan writes them: times as ISO 8601 text."""
     if kind in ("timestamp", "date", "bool"):
         array: Any = keys.to_arrow().cast({"timestamp": pa.int64(), "date": pa.int32(), "bool": pa.int8()}[kind])
-        return [str(text) for text in array.cast(ARROW_TYPES[kind]).cast(pa.string()).to_pylist()]
+        return [str(text) for text in array.cast(TYPES[kind]).cast(pa.string()).to_pylist()]
     values = keys.to_list()
     if any(isinstance(value, float) and value != value for value in values):
         raise InputError("a key is not a number", expected="numbers as keys of ranges", found="NaN")
