@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.embedded_airflow"]
+
 ROOT = Path(__file__).parent.parent
 
 

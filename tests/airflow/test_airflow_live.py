@@ -4,68 +4,77 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from millrace.airflow import up
 from millrace.airflow.client import AirflowClient
 from millrace.errors import ServiceError, WorkError
 from millrace.stage_names import TRAINING
-from tests.nights import write_night, write_nights, write_pipeline
+from millrace.stages import open_run, run_stages
+from tests.nights import write_pipeline
 
 pytestmark = pytest.mark.airflow
 
-FIRST = date(2018, 4, 1)
-
-
-def running(pids: list[int]) -> list[int]:
-    """Those that still run; a dead process that nobody waited for doesn't."""
-    found = []
-    for pid in pids:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-    return found
+KILLED = "2018-04-02"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a percent sign and a space in its name, four nights and a pipeline."""
-    place = tmp_path_factory.mktemp("a place 100%")
-    write_nights(place / "data", FIRST, 4)
-    write_pipeline(place / "pipelines", place / "data")
-    return place
+def client(airflow_client: AirflowClient) -> AirflowClient:
+    return airflow_client
+
+
+@pytest.fixture
+def state_of(airflow_place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The tables and the registry of a pipeline, as stages see them; of another home where one is named."""
+
+    def state(name: str, night: str, home: str = "home") -> Any:
+        monkeypatch.setenv("MILLRACE_HOME", str(airflow_place / home))
+        monkeypatch.setenv("MILLRACE_PIPELINES", str(airflow_place / "pipelines"))
+        return open_run(name, night)
+
+    return state
 
 
 @pytest.fixture(scope="module")
-def airflow(place: Path) -> Iterator[up.Handle]:
-    """A running Airflow, with its DAGs switched on."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MILLRACE_PIPELINES", str(place / "pipelines"))
-        with up.start(place / "home", unpaused=True, progress=print) as handle:
-            print(f"started in {handle.seconds:.1f} s")
-            handle.client().wait_for_dag("buys_train")
-            handle.client().wait_for_dag("buys_score")
-            yield handle
+def killed_run(client: AirflowClient) -> str:
+    """A run whose `clean` is ended by SIGKILL while it works, with its supervisor: the retry comes while others run."""
+    run = client.trigger("killed_train", {"date": KILLED})
+    until(lambda: client.tasks("killed_train", run)["clean"]["state"] == "running", 120)
+    task = psutil.Process(client.tasks("killed_train", run)["clean"]["pid"])
+    for process in (task.parent(), task):
+        assert process is not None
+        process.kill()
+    return run
 
 
-@pytest.fixture(scope="module")
-def client(airflow: up.Handle) -> AirflowClient:
-    return airflow.client()
+def until(met: Callable[[], bool], timeout: float) -> None:
+    """Wait until a condition is met."""
+    deadline = time.monotonic() + timeout
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
-def test_a_second_start_on_the_same_home_is_refused(airflow: up.Handle, place: Path) -> None:
+@contextlib.contextmanager
+def signed_in(airflow: up.Handle) -> Iterator[httpx.Client]:
+    """What a browser sees, without the REST API."""
+    with httpx.Client(base_url=airflow.address, trust_env=False) as http:
+        token = http.post("/auth/token", json={"username": airflow.username, "password": airflow.password})
+        http.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+        yield http
+
+
+def test_a_second_start_on_the_same_home_is_refused(airflow: up.Handle, airflow_place: Path) -> None:
     with pytest.raises(ServiceError, match=f"already up in .*{os.getpid()} at {airflow.address}"):
-        up.start(place / "home")
+        up.start(airflow_place / "home")
 
 
 def test_a_taken_port_is_refused(airflow: up.Handle, tmp_path: Path) -> None:
@@ -86,24 +95,7 @@ def test_only_loopback_listens_and_every_page_asks_who_you_are(airflow: up.Handl
         assert httpx.get(airflow.address + path, trust_env=False).status_code == 401, path
 
 
-def test_reports_are_served_to_those_who_signed_in(airflow: up.Handle, place: Path) -> None:
-    folder = place / "home" / "reports" / "buys"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "2018-03-31.html").write_text("<p>a report</p>")
-    (place / "home" / "secret.html").write_text("secret")
-    with httpx.Client(base_url=airflow.address, trust_env=False) as http:
-        token = http.post("/auth/token", json={"username": airflow.username, "password": airflow.password})
-        http.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-        assert 'href="/millrace/reports/buys/2018-03-31"' in http.get("/millrace/reports").text
-        report = http.get("/millrace/reports/buys/2018-03-31")
-        assert report.text == "<p>a report</p>"
-        assert report.headers["content-security-policy"].startswith("sandbox")
-        assert http.get("/millrace/dags/buys_train").text == "<p>a report</p>"
-        for path in ("buys/2018-04-30", "buys/..%2f..%2fsecret", "../secret", "..%2f/secret", "buys/secret"):
-            assert http.get(f"/millrace/reports/{path}").status_code in (404, 422), path
-
-
-def test_nights_run_in_order_and_scoring_follows(client: AirflowClient) -> None:
+def test_nights_run_in_order_and_scoring_follows(client: AirflowClient, killed_run: str) -> None:
     states: list[tuple[str, str]] = []
     runs = client.backfill("buys_train", date(2018, 4, 3), date(2018, 4, 4))
     done = client.wait_all(
@@ -123,25 +115,61 @@ def test_nights_run_in_order_and_scoring_follows(client: AirflowClient) -> None:
     print(f"a night: {done[1]['duration']:.1f} s, of which in tasks {sum(took):.1f} s")
 
 
-def test_a_triggered_run_takes_the_form(client: AirflowClient) -> None:
-    run = client.trigger(
-        "buys_train", {"date": "2018-04-02", "window": "2d", "runner": "inline", "sample_method": "random"}
-    )
-    client.wait("buys_train", run, timeout=300)
-    assert client.result("buys_train", run, "announce") | {"versions": None, "model_version": None} == {
+def test_each_task_links_to_the_report_of_its_own_night(client: AirflowClient, airflow: up.Handle) -> None:
+    runs = [run["dag_run_id"] for run in client.runs("buys_train", run_type="backfill")]
+    links = [client.links("buys_train", run, "train")["Millrace report"] for run in runs]
+    assert links == ["/millrace/reports/buys/2018-04-03", "/millrace/reports/buys/2018-04-04"]
+    with signed_in(airflow) as http:
+        assert ["2018-04-03" in http.get(link).text for link in links] == [True, True]
+
+
+def test_reports_are_served_to_those_who_signed_in(airflow: up.Handle, airflow_place: Path) -> None:
+    folder = airflow_place / "home" / "reports" / "old"
+    folder.mkdir(parents=True)
+    (folder / "2018-03-31.html").write_text("<p>a report</p>")
+    (airflow_place / "home" / "secret.html").write_text("secret")
+    with signed_in(airflow) as http:
+        assert 'href="/millrace/reports/old/2018-03-31"' in http.get("/millrace/reports").text
+        report = http.get("/millrace/reports/old/2018-03-31")
+        assert report.text == "<p>a report</p>"
+        assert report.headers["content-security-policy"].startswith("sandbox")
+        assert http.get("/millrace/dags/old_train").text == "<p>a report</p>"
+        assert "No report of 2018-04-30 yet" in http.get("/millrace/reports/old/2018-04-30").text
+        for path in ("old/2018-04-30", "old/..%2f..%2fsecret", "../secret", "..%2f/secret", "old/secret"):
+            assert http.get(f"/millrace/reports/{path}").status_code in (404, 422), path
+
+
+def test_what_the_form_says_reaches_the_stages(client: AirflowClient) -> None:
+    form = {
         "date": "2018-04-02",
-        "promoted": client.result("buys_train", run, "promote")["details"]["promoted"],
         "window": "2d",
-        "model_version": None,
-        "versions": None,
+        "sample_method": "stratified",
+        "sample_rows": 100,
+        "runner": "inline",
+        "force": True,
     }
+    run = client.trigger("buys_train", form)
+    client.wait("buys_train", run, timeout=300)
+    results = {stage: client.result("buys_train", run, stage) for stage in ("check", "clean", "sample", "announce")}
+
+    assert results["announce"]["date"] == "2018-04-02"
+    assert results["check"]["details"]["intervals"] == 1  # forced: the nights before it had brought it in
+    assert results["clean"]["ledger"]["rows_in"] == 400
+    sample = results["sample"]
+    assert sample["ledger"]["rows_in"] == 400  # two days, of which the last is held out
+    assert (sample["details"]["method"], sample["details"]["rows"]) == ("stratified", 100)
+    assert "buys clean, 2018-04-02; window 2d; sample_method stratified; sample_rows 100; runner inline" in client.log(
+        "buys_train", run, "clean"
+    )
 
 
-def test_a_failure_tells_its_cause_first_and_isn_t_tried_again(client: AirflowClient, place: Path) -> None:
-    write_night(place / "strict-data", FIRST)
-    check = "check:\n  - {expect: column_values_to_be_between, column: amount, min_value: 1000, severity: fail}"
-    write_pipeline(place / "pipelines", place / "strict-data", "strict", check)
-    client.wait_for_dag("strict_train")
+@pytest.mark.parametrize("wrong", [{"runner": "spork"}, {"sample_method": "best"}, {"sample_rows": 0}, {"window": "2"}])
+def test_a_wrong_field_of_the_form_is_refused(client: AirflowClient, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ServiceError, match="400"):
+        client.trigger("buys_train", wrong)
+
+
+def test_a_failure_tells_its_cause_first_and_isn_t_tried_again(client: AirflowClient) -> None:
     run = client.trigger("strict_train", {"date": "2018-04-01"})
     with pytest.raises(WorkError, match="check failed: .*column_values_to_be_between"):
         client.wait("strict_train", run, timeout=120)
@@ -150,62 +178,58 @@ def test_a_failure_tells_its_cause_first_and_isn_t_tried_again(client: AirflowCl
     assert log.index("check failed: ") < log.index("Task failed with exception")
 
 
-def test_a_person_decides(client: AirflowClient, place: Path) -> None:
-    write_pipeline(place / "pipelines", place / "data", "asked", "promote: {approval: human}")
-    client.wait_for_dag("asked_train")
+def test_a_person_s_yes_promotes_and_is_asked_once(client: AirflowClient, state_of: Callable[..., Any]) -> None:
+    from millrace.stages.learn import champion_summary
+
     run = client.trigger("asked_train", {"date": "2018-04-03"})
-    deadline = time.monotonic() + 200
-    while client.tasks("asked_train", run)["approve"]["state"] != "awaiting_input":
-        assert time.monotonic() < deadline
+
+    def asked() -> bool:
         assert client.run("asked_train", run)["state"] != "failed", client.cause("asked_train", run)
-        time.sleep(0.5)
+        return bool(client.tasks("asked_train", run)["approve"]["state"] == "awaiting_input")
+
+    until(asked, 200)
+    candidate = client.result("asked_train", run, "evaluate")["details"]["candidate"]
+    assert champion_summary(state_of("asked", "2018-04-03")) is None
     client.answer("asked_train", run, "approve", "Approve")
     client.wait("asked_train", run, timeout=120)
-    assert client.result("asked_train", run, "announce")["promoted"] is True
+    announced = client.result("asked_train", run, "announce")
+    assert (announced["promoted"], announced["model_version"]) == (True, candidate)
+    champion = champion_summary(state_of("asked", "2018-04-03"))
+    assert champion is not None
+    assert champion["version"] == candidate
+
+    again = client.trigger("asked_train", {"date": "2018-04-03"})
+    client.wait("asked_train", again, timeout=120)  # to its end: nobody answers
+    assert "nobody needs to be asked" in client.log("asked_train", again, "approve")
+    assert client.result("asked_train", again, "announce")["model_version"] == candidate
+    scored = client.wait_for_idle("asked_score", timeout=120)
+    assert client.result("asked_score", scored[0]["dag_run_id"], "score")["details"]["model_version"] == candidate
 
 
-def test_a_mistake_in_a_pipeline_file_is_its_own_import_error(client: AirflowClient, place: Path) -> None:
-    write_pipeline(place / "pipelines", place / "data", "wrong", "windwo: 3d")
-    deadline = time.monotonic() + 60
-    while "wrong.py" not in client.import_errors():
-        assert time.monotonic() < deadline, client.import_errors()
-        time.sleep(0.5)
+def test_a_mistake_in_a_pipeline_file_is_its_own_import_error(client: AirflowClient, airflow_place: Path) -> None:
+    write_pipeline(airflow_place / "pipelines", airflow_place / "data", "wrong", "windwo: 3d")
+    until(lambda: "wrong.py" in client.import_errors(), 60)
     assert "windwo: expected " in client.import_errors()["wrong.py"]
     assert client.wait_for_dag("buys_train")["has_import_errors"] is False
     assert client.wait_for_dag("buys_train")["is_stale"] is False
 
 
-def test_stop_leaves_nothing_behind_and_the_next_start_works(airflow: up.Handle, place: Path) -> None:
-    client = airflow.client()
-    run = client.trigger("buys_train", {"date": "2018-04-04", "force": True})
-    while client.tasks("buys_train", run)["check"]["state"] != "running":
-        time.sleep(0.1)
-    pids = airflow.pids
-    assert len(pids) > 4
-    started = time.monotonic()
-    airflow.stop()
-    print(f"stopped {len(pids)} processes in {time.monotonic() - started:.1f} s")
-    assert running(pids) == []
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", int(airflow.address.rsplit(":", 1)[1]))) != 0
-    with up.start(place / "home", progress=print) as again:
-        print(f"started again in {again.seconds:.1f} s")
-        assert again.password == airflow.password
-        assert again.client().wait_for_dag("buys_train")["is_paused"] is False
+def test_a_night_whose_task_was_killed_ends_with_the_same_tables(
+    client: AirflowClient, killed_run: str, state_of: Callable[..., Any]
+) -> None:
+    ended = client.wait("killed_train", killed_run, timeout=240)
+    assert ended["state"] == "success"
+    assert client.tasks("killed_train", killed_run)["clean"]["try_number"] == 2
+    print(f"the night with a killed task took {ended['duration']:.0f} s")
+
+    found = state_of("killed", KILLED)
+    tables = {name: contents(found, name) for name in ("clean", "sharded", "sample")}
+    assert {name: found.table(name).version() for name in tables} == dict.fromkeys(tables, 0)
+    undisturbed = state_of("killed", KILLED, home="undisturbed")
+    run_stages(undisturbed, "check", "sample")
+    assert {name: contents(undisturbed, name) == rows for name, rows in tables.items()} == dict.fromkeys(tables, True)
 
 
-def test_nothing_survives_its_starter(tmp_path: Path) -> None:
-    code = (
-        "import pathlib, time; from millrace.airflow import up;"
-        f"handle = up.start(pathlib.Path({str(tmp_path)!r})); print(*handle.pids, flush=True); time.sleep(600)"
-    )
-    starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert starter.stdout is not None
-    pids = [int(pid) for pid in starter.stdout.readline().split()]
-    assert len(pids) > 4
-    starter.kill()
-    starter.wait()
-    deadline = time.monotonic() + 20
-    while running(pids) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert running(pids) == []
+def contents(run: Any, name: str) -> Any:
+    """The rows of a table, in a fixed order."""
+    return run.table(name).read().sort_by([("data_interval", "ascending"), ("row_id", "ascending")])

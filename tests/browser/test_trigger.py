@@ -1,51 +1,32 @@
-"""A person signs in, presses Trigger on the training DAG, changes the form, and watches the run succeed."""
+"""A person signs in, triggers a run with a changed form, backfills a range of nights, and looks at log and report."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from millrace.airflow import up
-from tests.nights import write_nights, write_pipeline
 
 pytestmark = [pytest.mark.browser, pytest.mark.airflow]
 
-CHROMIUM = os.environ.get("MILLRACE_CHROMIUM", shutil.which("chromium") or "")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
+TIMEOUT = 60_000  # ms
 
 
 @pytest.fixture(scope="module")
-def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[up.Handle]:
-    """A running Airflow with one pipeline, switched off as `millrace up` leaves it."""
-    place = tmp_path_factory.mktemp("browser")
-    write_nights(place / "data", date(2018, 4, 1), 4)
-    write_pipeline(place / "pipelines", place / "data")
-    report = place / "home" / "reports" / "buys" / "2018-04-03.html"
-    report.parent.mkdir(parents=True)
-    report.write_text("<!doctype html><h1>Report of the night</h1>")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MILLRACE_PIPELINES", str(place / "pipelines"))
-        with up.start(place / "home", progress=print) as handle:
-            handle.client().wait_for_dag("buys_train")
-            yield handle
-
-
-@pytest.fixture
-def page(airflow: up.Handle) -> Iterator[Any]:
+def page(airflow: up.Handle, chromium: str) -> Iterator[Any]:
     """A page of a real browser, signed in."""
-    if not CHROMIUM:
-        pytest.skip("no chromium: install it, or name it in MILLRACE_CHROMIUM")
     from playwright.sync_api import sync_playwright
 
+    airflow.client().wait_for_dag("shop_train")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(TIMEOUT)
         page.goto(airflow.address)
         page.locator("input[name=username]").fill(airflow.username)
         page.locator("input[name=password]").fill(airflow.password)
@@ -63,37 +44,82 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_trigger_with_a_changed_form(airflow: up.Handle, page: Any, pictures: Path) -> None:
-    page.goto(f"{airflow.address}/dags/buys_train")
+@pytest.fixture(scope="module")
+def triggered(airflow: up.Handle, page: Any, pictures: Path) -> str:
+    """A run of a DAG that was switched off, triggered with a changed form: Airflow offers to switch it on."""
+    page.goto(f"{airflow.address}/dags/shop_train")
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
-    form.locator("[name=element_date]").fill("2018-04-03")
+    form.locator("[name=element_date]").fill("2018-04-02")
     form.locator("[name=element_window]").fill("2d")
     form.get_by_role("spinbutton").first.fill("300")
     page.screenshot(path=pictures / "form.png")
     form.get_by_test_id("trigger-dag-submit").click()
     form.wait_for(state="hidden")
-
     client = airflow.client()
-    run = client.runs("buys_train")[-1]
-    assert run["conf"]["date"] == "2018-04-03"
-    assert (run["conf"]["window"], run["conf"]["sample_rows"], run["conf"]["force"]) == ("2d", 300, False)
-    client.wait("buys_train", run["dag_run_id"], timeout=300)
-    page.goto(f"{airflow.address}/dags/buys_train/runs/{run['dag_run_id']}")
-    page.get_by_text("Success").first.wait_for(timeout=20_000)
+    run = str(client.runs("shop_train")[-1]["dag_run_id"])
+    client.wait("shop_train", run, timeout=300)
+    return run
+
+
+def test_a_triggered_run_does_what_the_form_says(airflow: up.Handle, page: Any, pictures: Path, triggered: str) -> None:
+    client = airflow.client()
+    announced = client.result("shop_train", triggered, "announce")
+    assert (announced["date"], announced["window"]) == ("2018-04-02", "2d")
+    assert client.result("shop_train", triggered, "sample")["details"]["rows"] == 300
+    page.goto(f"{airflow.address}/dags/shop_train/runs/{triggered}")
+    page.get_by_text("Success").first.wait_for()
     page.screenshot(path=pictures / "run.png")
-    assert client.result("buys_train", run["dag_run_id"], "announce")["window"] == "2d"
 
 
-def test_the_report_is_a_tab_of_the_dag(airflow: up.Handle, page: Any, pictures: Path) -> None:
-    page.goto(f"{airflow.address}/dags/buys_train")
-    page.get_by_role("link", name="Millrace report").click()
-    page.frame_locator("iframe").get_by_text("Report of the night").wait_for(timeout=20_000)
+def test_the_log_shows_progress(airflow: up.Handle, page: Any, pictures: Path, triggered: str) -> None:
+    page.goto(f"{airflow.address}/dags/shop_train/runs/{triggered}/tasks/check")
+    page.get_by_text("check done in").first.wait_for()
+    page.screenshot(path=pictures / "log.png")
+
+
+def test_a_task_s_button_opens_the_report_of_its_night(
+    airflow: up.Handle, page: Any, pictures: Path, triggered: str
+) -> None:
+    page.goto(f"{airflow.address}/dags/shop_train/runs/{triggered}/tasks/train/details")
+    button = page.get_by_role("link", name="Millrace report").last
+    button.wait_for()
+    page.screenshot(path=pictures / "button.png")
+    page.goto(f"{airflow.address}{button.get_attribute('href')}")
+    page.get_by_text("2018-04-02").first.wait_for()
     page.screenshot(path=pictures / "report.png")
 
 
-def test_the_log_shows_progress(airflow: up.Handle, page: Any, pictures: Path) -> None:
-    run = airflow.client().runs("buys_train")[-1]["dag_run_id"]
-    page.goto(f"{airflow.address}/dags/buys_train/runs/{run}/tasks/check")
-    page.get_by_text("check done in").first.wait_for(timeout=20_000)
-    page.screenshot(path=pictures / "log.png")
+def test_the_report_is_a_tab_of_the_dag(airflow: up.Handle, page: Any, pictures: Path, triggered: str) -> None:
+    page.goto(f"{airflow.address}/dags/shop_train")
+    page.get_by_role("link", name="Millrace report").click()
+    page.frame_locator("iframe").get_by_text("2018-04-02").first.wait_for()
+    page.screenshot(path=pictures / "tab.png")
+
+
+def test_a_range_of_nights_is_backfilled(airflow: up.Handle, page: Any, pictures: Path, triggered: str) -> None:
+    page.goto(f"{airflow.address}/dags/shop_train")
+    page.get_by_role("button", name="Trigger").first.click()
+    page.get_by_text("Backfill", exact=True).first.click()
+    form = page.get_by_role("dialog").filter(has_text="Run Backfill")
+    for name, day in (("From", "2018/04/03"), ("To", "2018/04/04")):
+        form.get_by_role("group").filter(has=page.get_by_text(name, exact=True)).get_by_test_id(
+            "datetime-input"
+        ).click()
+        page.get_by_placeholder("YYYY/MM/DD").last.fill(day)
+        page.keyboard.press("Enter")
+        page.keyboard.press("Escape")
+    page.screenshot(path=pictures / "range.png")
+    form.get_by_role("button", name="Run Backfill").click()
+    form.wait_for(state="hidden")
+
+    client = airflow.client()
+    page.get_by_text("Backfill in progress").first.wait_for()
+    page.screenshot(path=pictures / "backfill.png")
+    runs = [run["dag_run_id"] for run in client.runs("shop_train", run_type="backfill")]
+    client.wait_all("shop_train", runs, timeout=300)
+    dates = [client.result("shop_train", run, "announce")["date"] for run in runs]
+    assert dates == ["2018-04-03", "2018-04-04"]
+    page.goto(f"{airflow.address}/dags/shop_train/runs")
+    page.get_by_text("Success").nth(2).wait_for()
+    page.screenshot(path=pictures / "backfilled.png")

@@ -46,6 +46,8 @@ PRELOADED = (
     "sklearn.preprocessing",
     "sklearn.tree",
     "skops.io",
+    "great_expectations.render.renderer.page_renderer",
+    "great_expectations.render.view",
 )
 
 

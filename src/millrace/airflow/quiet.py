@@ -1,16 +1,19 @@
-"""Keeps one flood of warnings out of the logs."""
+"""Keeps two floods of messages out of the logs."""
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 
 def ignore_probing() -> None:
-    """Silence Airflow's warnings about deprecated attributes for the rest of this process.
+    """Silence Airflow's warnings about deprecated attributes, and what is no warning, for the rest of this process.
 
     skops asks every imported module for the name of each ufunc; each such question to a module of Airflow that has
-    deprecated attributes is answered by a warning, thousands in all.
+    deprecated attributes is answered by a warning, thousands in all. Great Expectations tells some 200 details of its
+    own when it is imported.
     """
     from airflow.utils.deprecation_tools import DeprecatedImportWarning
 
     warnings.filterwarnings("ignore", category=DeprecatedImportWarning)
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)

@@ -91,7 +91,7 @@ def start(
     *,
     unpaused: bool = False,
     parallelism: int = 4,
-    timeout: float = 120,
+    timeout: float = 300,
     progress: Progress = lambda _: None,
 ) -> Handle:
     """Start scheduler, DAG processor and API server under ``<home>/airflow`` and wait until they work.

@@ -1,0 +1,73 @@
+"""One Airflow for all tests that need one: started when the first of them asks, stopped at the end of the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.airflow import up
+from millrace.airflow.client import AirflowClient
+from tests.nights import write_night, write_nights, write_pipeline
+
+SHARED = ("tests/airflow/test_airflow_live.py", "tests/browser/")  # files whose tests ask for `airflow`
+FIRST = date(2018, 4, 1)
+STRICT = "check:\n  - {expect: column_values_to_be_between, column: amount, min_value: 1000, severity: fail}"
+
+
+@pytest.fixture(scope="session")
+def airflow_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a percent sign and a space in its name, four nights, and the pipelines that read them."""
+    place = tmp_path_factory.mktemp("a place 100%")
+    pipelines = place / "pipelines"
+    write_nights(place / "data", FIRST, 4)
+    write_pipeline(pipelines, place / "data", "buys")
+    write_pipeline(pipelines, place / "data", "shop")  # left switched off, for a person at a browser
+    write_pipeline(pipelines, place / "data", "asked", "promote: {approval: human}")
+    write_pipeline(pipelines, place / "strict-data", "strict", STRICT)
+    write_night(place / "strict-data", FIRST)
+    write_pipeline(pipelines, place / "killed-data", "killed")
+    for number in range(2):
+        write_night(place / "killed-data", date(2018, 4, 1 + number), 60_000)
+    return place
+
+
+@pytest.fixture(scope="session")
+def airflow(airflow_place: Path) -> Iterator[up.Handle]:
+    """A running Airflow, its DAGs switched off, as `millrace up` starts it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILLRACE_PIPELINES", str(airflow_place / "pipelines"))
+        with up.start(airflow_place / "home", progress=print) as handle:
+            print(f"started in {handle.seconds:.1f} s")
+            yield handle
+
+
+@pytest.fixture(scope="session")
+def airflow_client(airflow: up.Handle) -> AirflowClient:
+    """A signed-in client, with all DAGs but those of `shop` switched on."""
+    client = airflow.client()
+    for name in ("buys", "asked", "strict", "killed"):
+        for dag in (f"{name}_train", f"{name}_score"):
+            client.wait_for_dag(dag)
+            client.switch(dag, on=True)
+    return client
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share the Airflow come last and together: it doesn't run beside the others."""
+    items.sort(key=lambda item: "airflow" in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several workers, the files whose tests share the Airflow go to one of them."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneAirflow(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "airflow" if nodeid.startswith(SHARED) else str(super()._split_scope(nodeid))
+
+    return OneAirflow(config, log) if config.getvalue("dist") == "loadfile" else None
