@@ -148,7 +148,7 @@ def status(name: str, profile: str | None, as_json: bool) -> None:
     from millrace.stages import open_run
     from millrace.stages.show import show_status, status_of
 
-    emit(status_of(open_run(name, None, profile=profile)), as_json, show_status)
+    emit(status_of(open_run(name, "", profile=profile)), as_json, show_status)
 
 
 @main.command()
@@ -176,7 +176,7 @@ def lookup(name: str, keys: tuple[str, ...], rows: bool, profile: str | None, as
     from millrace.stages import open_run
     from millrace.stages.show import lookup_keys, show_lookup
 
-    found = lookup_keys(open_run(name, None, profile=profile), keys, rows)
+    found = lookup_keys(open_run(name, "", profile=profile), keys, rows)
     emit(found, as_json, show_lookup)
 
 
@@ -189,7 +189,7 @@ def rollback(name: str, profile: str | None, as_json: bool) -> None:
     from millrace.stages import open_run
     from millrace.stages.learn import rollback_champion
 
-    result = rollback_champion(open_run(name, None, profile=profile))
+    result = rollback_champion(open_run(name, "", profile=profile))
     emit(result, as_json, lambda each: click.echo(f"champion of {name}: version {each['champion']}"))
 
 
@@ -208,7 +208,7 @@ def vacuum(name: str, retention: str, dry_run: bool, profile: str | None, as_jso
         for table, files in removed.items():
             click.echo(f"{table}: {len(files)} files")
 
-    emit(vacuum_tables(open_run(name, None, profile=profile), retention, dry_run), as_json, show)
+    emit(vacuum_tables(open_run(name, "", profile=profile), retention, dry_run), as_json, show)
 
 
 @main.command()

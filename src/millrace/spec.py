@@ -207,10 +207,13 @@ class Drift(Model):
     columns: list[str] | None = None
 
 
+Method = Literal["auto", "all", "random", "stratified", "cluster", "recent"]
+
+
 class Sample(Model):
     """How the training sample is drawn."""
 
-    method: Literal["auto", "all", "random", "stratified", "cluster", "recent"] = "auto"
+    method: Method = "auto"
     rows: int | None = Field(None, ge=1)
     fraction: float | None = Field(None, gt=0, le=1)
     by: str | None = Field(None, description="strata column, or cluster key")

@@ -148,6 +148,11 @@ class Registry:
             self._write_history(name, former[:-1])
         return current, former[-1]
 
+    def rolled_back(self, name: str, version: int) -> bool:
+        """Whether a version was champion and a person went back behind it."""
+        with _service("read the registry"):
+            return "millrace.rolled_back" in self._client.get_model_version(name, str(version)).tags
+
     def history(self, name: str) -> list[int]:
         """Former champions, the latest last."""
         with _service("read the registry"):
@@ -256,8 +261,7 @@ class Registry:
             self._client.set_registered_model_alias(name, CHALLENGER, str(version))
 
     def _was_champion(self, name: str, version: int) -> bool:
-        rolled_back = self._client.get_model_version(name, str(version)).tags.get("millrace.rolled_back")
-        return rolled_back is not None or version in self.history(name)
+        return self.rolled_back(name, version) or version in self.history(name)
 
     def _ensure_model(self, name: str) -> None:
         if self._model(name) is None:

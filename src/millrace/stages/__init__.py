@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from millrace import intervals, pipeline_file
 from millrace.errors import MillraceError, RequestError
 from millrace.profiles import load_profile, pipelines_folder
@@ -59,7 +61,8 @@ def open_run(
     options: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> Run:
-    """A run of the pipeline `name` for the interval `date` (default: the newest that its source files show).
+    """A run of the pipeline `name` for the interval `date` (default: the newest that its source files show; with ``""``
+    none, for what looks at tables alone).
 
     Raises RequestError and its kin where the pipeline file, the profile, the date or an option is wrong.
     """
@@ -74,15 +77,26 @@ def open_run(
         pipeline=pipeline,
         profile=load_profile(profile),
         date=date or "",
-        options=Options.model_validate(given),
+        options=_checked(given),
         say=say,
     )
+    if date == "":
+        return run
     if date is None:
         from millrace.stages.ingest import newest_interval
 
         return replace(run, date=newest_interval(run))
-    intervals.interval_start(date, pipeline.source.interval)
-    return run
+    kind = pipeline.source.interval
+    return replace(run, date=intervals.interval_name(intervals.interval_start(date, kind), kind))
+
+
+def _checked(given: dict[str, Any]) -> Options:
+    try:
+        return Options.model_validate(given)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = ".".join(map(str, wrong["loc"]))
+        raise RequestError(f"wrong option {name}", expected=wrong["msg"], found=repr(wrong["input"])) from None
 
 
 def run_stage(

@@ -14,9 +14,9 @@ from millrace.data.sample_choice import Choice, choose_method
 from millrace.data.stats import Stats, from_table
 from millrace.errors import GateClosed
 from millrace.spec import Pipeline, Sample
-from millrace.stages.context import Run, StageResult
+from millrace.stages.context import Run, StageResult, digest, within
 from millrace.stages.ingest import salt
-from millrace.stages.rows import commit_rows
+from millrace.stages.rows import base, commit_rows, conserved, rows_of
 from millrace.storage.commits import EVERYTHING, Commit
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
@@ -45,9 +45,9 @@ def read_statistics(run: Run) -> dict[str, Stats]:
 def drift(run: Run) -> StageResult:
     """Compare the recent half of the window with the half before it, from statistics alone."""
     pipeline, table = run.pipeline, run.table("drift")
-    names = usable(run, "stats")
-    transaction = run.transaction("drift", {n: t for n, t in run.tokens("stats").items() if n in names}, pipeline.drift)
-    version = table.committed(transaction) if table.exists() else None
+    before = base(table)
+    token = digest(within(run.tokens("stats"), usable(run, "stats")), pipeline.drift)
+    version = before if run.tokens("drift").get(run.date) == token else None
     if version is None:
         found = read_statistics(run)
         reference, recent = split_window(list(found), run.kind, pipeline.drift)
@@ -59,7 +59,8 @@ def drift(run: Run) -> StageResult:
             runs_per_year=RUNS_PER_YEAR.get(run.kind, 1.0),
         )
         row = {"data_interval": run.date, "verdict": verdict.model_dump_json()}
-        version = commit_rows(run, "drift", pa.Table.from_pylist([row], schema=DRIFT), transaction)
+        transaction = run.transaction("drift", token, before)
+        version = commit_rows(run, "drift", pa.Table.from_pylist([row], schema=DRIFT), transaction, token)
     verdict = read_drift(run, version)
     shifted = [column.column for column in verdict.columns if column.drifted]
     run.say(f"drift: {verdict.words}: {verdict.reason}")
@@ -98,19 +99,23 @@ def sample(run: Run) -> StageResult:
     used = {name: token for name, token in run.tokens("sharded").items() if name in holdout.training}
     transaction = run.transaction("sample", used, pipeline.sample, pipeline.shard, verdict, holdout, salt(run, table))
     committed = table.committed(transaction) if table.exists() else None
+    if committed is not None and not table.whole(committed):  # a vacuum took it: it is drawn again
+        transaction, committed = f"{transaction}/{base(table)}", None
     if committed is None:
         plan = plan_of(run, pipeline, holdout, verdict)
         run.say(f"sample: {plan.method}{f' by {plan.by}' if plan.by else ''}: {'; '.join(plan.why)}")
         with run.shuffle_folder() as shuffle:
             params = {"sample": plan.model_dump(mode="json"), "holdout": holdout.model_dump(mode="json")}
             pairs = run.run_job(SampleRows, run.job_plan(table.uri, shuffle=shuffle, **params), splits)
+        ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
+        conserved("sample", rows_of(run, "sharded", version, holdout.training), ledger)
         committed = table.commit(
             Commit(
                 parts=[Part.model_validate(value["part"]) for _, value in pairs if value["part"]],
                 schema=sample_schema(pipeline),
                 transaction=transaction,
                 replace=EVERYTHING,
-                ledger=Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs),
+                ledger=ledger,
                 inputs={"sharded": version},
                 details={**params, "date": run.date},
             )
@@ -125,6 +130,22 @@ def sample(run: Run) -> StageResult:
         ledger=ledger,
         details={"words": words, "method": plan.method, "by": plan.by, "rows": ledger.rows_out},
     )
+
+
+def sample_version(run: Run) -> int:
+    """The version of the sample that this run reads: as told, else the newest that was drawn for its interval.
+
+    Raises GateClosed where none was.
+    """
+    told, table = run.upstream.get("sample"), run.table("sample")
+    if told is not None:
+        return told
+    records = table.records() if table.exists() else iter(())
+    found = next((record.version for record in records if record.details.get("date") == run.date), None)
+    if found is None:
+        hint = f"millrace run {run.pipeline.name} --date {run.date} --from sample"
+        raise GateClosed(f"no sample was drawn for {run.date}", hint=hint)
+    return found
 
 
 def asked(run: Run) -> Pipeline:

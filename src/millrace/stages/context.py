@@ -16,15 +16,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from millrace import intervals
 from millrace.data.split import Split
 from millrace.mapreduce.job import ColumnJob, JobPlan
 from millrace.mapreduce.manifest import weight
 from millrace.mapreduce.run import run_job
-from millrace.profiles import Profile
-from millrace.spec import Duration, Pipeline, parse_duration
+from millrace.profiles import Profile, Runner
+from millrace.spec import Duration, Method, Pipeline, parse_duration
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
 
@@ -39,9 +39,9 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     window: Duration | None = None
-    sample_method: str | None = None
-    sample_rows: int | None = None
-    runner: str | None = None
+    sample_method: Method | None = None
+    sample_rows: int | None = Field(None, ge=1)
+    runner: Runner | None = None
     force: bool = False
     approved: bool = False
 

@@ -18,14 +18,14 @@ from millrace import intervals
 from millrace.data.check_verdict import Verdict
 from millrace.data.clean import clean_schema
 from millrace.data.clean_groups import GroupFills
-from millrace.data.clean_plan import plan_clean
+from millrace.data.clean_plan import CleanPlan, plan_clean
 from millrace.data.clean_rejects import QUARANTINE
 from millrace.data.stats import Stats
 from millrace.errors import GateClosed, InputError, without_credentials
 from millrace.mapreduce.splits import plan_splits
 from millrace.stages.context import Run, StageResult, digest, stale, within
 from millrace.stages.refused import Refusals, plan_readable, refused_by_tasks, tell_refused
-from millrace.stages.rows import commit_intervals
+from millrace.stages.rows import base, commit_intervals, conserved
 from millrace.storage.commits import Commit
 from millrace.storage.files import SourceFile, list_files
 from millrace.storage.ledger import Ledger
@@ -72,11 +72,9 @@ def newest_interval(run: Run) -> str:
     files = source_files(run)
     if EVERY not in files:
         return intervals.newest(files, run.kind)
-    table = run.table("check")
-    if table.exists():
-        known = [name for name in table.intervals() if name != intervals.UNKNOWN]
-        if known:
-            return intervals.newest(known, run.kind)
+    tokens = run.tokens("check")
+    if tokens.pop(EVERY, None) == _check_tokens(run)[0][EVERY] and tokens:
+        return intervals.newest(tokens, run.kind)
     return _newest_in_rows(run)
 
 
@@ -114,6 +112,7 @@ def check(run: Run) -> StageResult:
     from mrjobs.check import REFUSED, Check
 
     table, pipeline = run.table("check"), run.pipeline
+    before = base(table)
     tokens, files = _check_tokens(run)
     kept = run.tokens("check")
     todo = stale(tokens, {} if run.options.force and EVERY in tokens else kept)
@@ -138,16 +137,16 @@ def check(run: Run) -> StageResult:
         if not kept and not any(row["rows"] + row["unreadable"] for row in rows):
             raise GateClosed("no readable row", expected="rows in the source files", found=f"none in {count} files")
         found = {row["data_interval"]: tokens.get(row["data_interval"], tokens.get(EVERY, "")) for row in rows}
-        now = {EVERY: tokens[EVERY]} | found if EVERY in tokens else {**kept, **{name: tokens[name] for name in todo}}
+        now = {EVERY: tokens[EVERY]} | found if EVERY in tokens else {name: tokens[name] for name in todo}
         if rows or set(todo) & set(kept):
             inputs = {name: [tokens[name], name in refused] for name in todo}
             commit_intervals(
                 run,
                 "check",
                 pa.Table.from_pylist(rows, schema=CHECKED),
-                transaction=run.transaction("check", inputs, salt(run, table)),
+                transaction=run.transaction("check", inputs, before),
+                tokens={name: token for name, token in now.items() if name not in refused},
                 replace=None if EVERY in tokens else todo,
-                details={"tokens": {name: token for name, token in now.items() if name not in refused}},
             )
         read = sum(row["rows"] + row["unreadable"] for row in rows)
         ledger = Ledger(rows_in=read, rows_out=read)
@@ -234,6 +233,7 @@ def clean(run: Run) -> StageResult:
     from mrjobs.clean import Clean
 
     pipeline, table, quarantine = run.pipeline, run.table("clean"), run.table("quarantine")
+    before = base(table)
     if run.version("check") is None:
         raise GateClosed("no checked interval to clean", hint=f"millrace run {pipeline.name} --from check")
     shape = digest(pipeline.columns, pipeline.clean, [each for each in pipeline.check if each.severity == "quarantine"])
@@ -245,12 +245,14 @@ def clean(run: Run) -> StageResult:
     later = sorted(name for name in upstream if name > run.date and EVERY in run.tokens("check"))
     if later:
         run.say(f"clean: rows of {told_range(later)} wait for a run of that date")
-    todo = stale_intervals(run, tokens, kept)
+    todo = stale_intervals(run, tokens, kept, upstream)
+    files = _as_checked(run, todo, upstream) if todo else {}
+    todo = [name for name in todo if name in files or name not in tokens]
     if not todo:
         return nothing_new(run, "clean", "clean")
-    files = source_files(run)
-    chosen = [file for name, each in files.items() if name == EVERY or name in todo for file in each]
-    learned = plan_clean(pipeline, *raw_statistics(run))
+    chosen = sorted({file for name in todo for file in files.get(name, ())})
+    transaction = run.transaction("clean", todo, {name: tokens.get(name) for name in todo}, before)
+    learned = _learned(run, f"{transaction}/quarantine")
     uris = {"clean": table.uri, "quarantine": quarantine.uri}
     plan = run.job_plan(table.uri, plan=learned.model_dump(mode="json"), tables=uris, intervals=todo)
     run.say(f"clean: {len(chosen)} files of {told_range(todo)}")
@@ -259,22 +261,24 @@ def clean(run: Run) -> StageResult:
     pairs = _without_ruins(run, found)
     _tell_broken(run, pairs)
     ruined = {interval for interval, _ in found} - {interval for interval, _ in pairs}
-    done = {name: tokens[name] for name in todo if name not in ruined}
-    if not done:
+    done = {name: tokens[name] for name in todo if name in tokens and name not in ruined}
+    replaced = sorted({interval for interval, _ in pairs} | (set(todo) - ruined))
+    if not replaced:
         return nothing_new(run, "clean", "clean")
     parts: dict[str, list[Part]] = {"clean": [], "quarantine": []}
     for _, value in pairs:
         for name, part in value["parts"].items():
             parts[name].append(Part.model_validate(part))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
-    replaced = sorted({interval for interval, _ in pairs} | set(done))
-    transaction = run.transaction("clean", done, salt(run, table))
+    if EVERY not in upstream:
+        conserved("clean", _checked_rows(run, done), ledger)
     quarantined = quarantine.commit(
         Commit(
             parts=parts["quarantine"],
             schema=_with_interval(QUARANTINE),
             transaction=f"{transaction}/quarantine",
             replace=replaced,
+            details={"plan": learned.model_dump(mode="json")},
         )
     )
     version = table.commit(
@@ -286,11 +290,11 @@ def clean(run: Run) -> StageResult:
             ledger=ledger,
             inputs={"check": run.version("check"), "files": len(chosen)},
             details={
-                "tokens": {**kept, **done},
                 "plan": learned.model_dump(mode="json"),
                 "quarantine": quarantined,
                 "changes": _changes(value["changes"] for _, value in pairs),
             },
+            tokens=done,
         )
     )
     return StageResult(
@@ -300,6 +304,43 @@ def clean(run: Run) -> StageResult:
         ledger=ledger,
         details={"words": told_range(todo), "intervals": len(done), "ruined": sorted(ruined)[-10:]},
     )
+
+
+def _as_checked(run: Run, todo: list[str], upstream: Mapping[str, str]) -> dict[str, list[SourceFile]]:
+    """The source files of the intervals of `todo` whose files still are those that were checked.
+
+    Files that are gone (archived, perhaps) leave their rows as they were cleaned before; files that changed since wait
+    for the next check. Raises GateClosed where the run's own interval is one of these.
+    """
+    now, files = _check_tokens(run)
+    found = {}
+    for name in todo:
+        key = EVERY if EVERY in now else name
+        if key in now and upstream.get(name, upstream.get(EVERY)) == now[key]:
+            found[name] = files[key]
+        elif name == run.date and key in now:
+            hint = f"millrace run {run.pipeline.name} --date {run.date} --from check"
+            raise GateClosed(f"the files of {name}, or what is asked of them, changed after their check", hint=hint)
+        elif name in upstream:
+            why = "changed after their check" if key in now else "are gone"
+            run.say(f"WARNING {name} stays as it is: its files {why}")
+    return found
+
+
+def _checked_rows(run: Run, names: Iterable[str]) -> int:
+    """The rows, readable or not, that the check counted in these intervals."""
+    columns = ["rows", "unreadable"]
+    rows = run.table("check").read(run.version("check"), columns=columns, intervals=set(names)).to_pylist()
+    return sum(row["rows"] + row["unreadable"] for row in rows)
+
+
+def _learned(run: Run, transaction: str) -> CleanPlan:
+    """What cleaning learns: of an attempt that was killed between its two commits, what that one learned."""
+    table = run.table("quarantine")
+    version = table.committed(transaction) if table.exists() else None
+    if version is not None:
+        return CleanPlan.model_validate(table.details(version)["plan"])
+    return plan_clean(run.pipeline, *raw_statistics(run))
 
 
 def _without_ruins(run: Run, pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
@@ -355,10 +396,18 @@ def _changes(all_changes: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str
     return total
 
 
-def stale_intervals(run: Run, tokens: Mapping[str, str], kept: Mapping[str, str]) -> list[str]:
-    """The stale intervals (of the window, where files have dates), and with `force` the run's own."""
+def stale_intervals(
+    run: Run, tokens: Mapping[str, str], kept: Mapping[str, str], there: Mapping[str, str] | None = None
+) -> list[str]:
+    """The stale intervals (of the window, where files have dates), and with `force` the run's own.
+
+    Where rows tell their intervals, also those of the window that are `kept` but not `there` (by default, not among the
+    `tokens`) any more: their rows were corrected into other intervals. A file that is gone takes nothing with it.
+    """
     by_file = run.pipeline.source.file_date is not None and run.kind != "none"
     todo = stale(within(tokens, run.window()) if by_file else tokens, kept)
+    if not by_file:
+        todo += [name for name in within(kept, run.window()) if name not in (tokens if there is None else there)]
     if run.options.force and run.date in tokens and run.date not in todo:
         todo.append(run.date)
     return sorted(todo)

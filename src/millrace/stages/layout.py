@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from millrace.data.key_sketch import KeySketch
 from millrace.data.shard import ShardPlan, plan_shards
-from millrace.data.stats import Stats, to_table
+from millrace.data.stats import TABLE_SCHEMA, Stats, to_table
 from millrace.stages.context import Run, StageResult, digest
-from millrace.stages.ingest import nothing_new, salt, stale_intervals, told_range
-from millrace.stages.rows import commit_intervals
+from millrace.stages.ingest import nothing_new, stale_intervals, told_range
+from millrace.stages.rows import base, commit_intervals, conserved, rows_of
 from millrace.storage.commits import Commit
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
@@ -28,8 +28,9 @@ def shard(run: Run) -> StageResult:
     from mrjobs.shard import Shard, sharded_schema
 
     pipeline, table = run.pipeline, run.table("sharded")
-    shape = digest(pipeline.shard, pipeline.columns)
-    tokens = {name: digest(token, shape) for name, token in run.tokens("clean").items()}
+    before = base(table)
+    layout = digest(pipeline.shard, pipeline.columns[pipeline.shard.by].type if pipeline.shard else None)
+    tokens = {name: f"{digest(token)}-{layout}" for name, token in run.tokens("clean").items()}
     kept = run.tokens("sharded")
     todo = stale_intervals(run, tokens, kept)
     if not todo:
@@ -37,8 +38,8 @@ def shard(run: Run) -> StageResult:
     version = run.version("clean")
     assert version is not None, "tokens come from a version"
     splits = run.part_splits("clean", version, todo)
-    recorded = table.details().get("shards", {}) if table.exists() else {}
-    plan = ShardPlan.model_validate(recorded["plan"]) if recorded.get("shape") == shape else learn_shards(run, splits)
+    layouts = table.details().get("layouts", {}) if table.exists() else {}
+    plan = ShardPlan.model_validate(layouts[layout]) if layout in layouts else learn_shards(run, splits)
     if plan.heavy_keys:
         run.say(f"WARNING one key alone is larger than a shard should be: {', '.join(map(str, plan.heavy_keys))}")
     run.say(f"shard: {told_range(todo)} by {plan.method} of {plan.by or 'nothing'} into {plan.shards}")
@@ -47,19 +48,18 @@ def shard(run: Run) -> StageResult:
         pairs = run.run_job(Shard, job, splits)
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
     parts = [Part.model_validate(value["part"]) for _, value in pairs if value["part"]]
-    done = {name: tokens[name] for name in todo}
+    conserved("shard", rows_of(run, "clean", version, todo), ledger)
+    done = {name: tokens[name] for name in todo if name in tokens}
     committed = table.commit(
         Commit(
             parts=parts,
             schema=sharded_schema(pipeline),
-            transaction=run.transaction("shard", done, salt(run, table)),
+            transaction=run.transaction("shard", todo, done, before),
             replace=todo,
             ledger=ledger,
             inputs={"clean": version},
-            details={
-                "tokens": {**kept, **done},
-                "shards": {"shape": shape, "plan": plan.model_dump(mode="json")},
-            },
+            details={"layouts": {**layouts, layout: plan.model_dump(mode="json")}},
+            tokens=done,
         )
     )
     details = {"words": f"{told_range(todo)}, {plan.shards} shards", "intervals": len(todo)}
@@ -78,9 +78,11 @@ def learn_shards(run: Run, splits: Sequence[Any]) -> ShardPlan:
     return plan_shards(run.pipeline, sketches[0] if sketches else None)
 
 
-def shard_plan(run: Run) -> ShardPlan:
-    """How the sharded table's rows are placed."""
-    return ShardPlan.model_validate(run.table("sharded").details()["shards"]["plan"])
+def shard_plans(run: Run) -> dict[str, ShardPlan]:
+    """How the rows of each interval of the sharded table are placed: older ones may lie as an older file asked."""
+    details = run.table("sharded").details()
+    plans = {layout: ShardPlan.model_validate(plan) for layout, plan in details["layouts"].items()}
+    return {name: plans[token.rpartition("-")[2]] for name, token in details["tokens"].items()}
 
 
 def stats(run: Run) -> StageResult:
@@ -88,6 +90,7 @@ def stats(run: Run) -> StageResult:
     from mrjobs.feature_stats import FeatureStats
 
     pipeline, table = run.pipeline, run.table("stats")
+    before = base(table)
     shape = digest(pipeline.columns, pipeline.label)
     tokens = {name: digest(token, shape) for name, token in run.tokens("sharded").items()}
     kept = run.tokens("stats")
@@ -99,17 +102,19 @@ def stats(run: Run) -> StageResult:
     run.say(f"stats: {told_range(todo)}")
     pairs = run.run_job(FeatureStats, run.job_plan(table.uri), run.part_splits("sharded", version, todo))
     measured = {interval: Stats.from_bytes(base64.b64decode(value)) for interval, value in pairs}
-    done = {name: tokens[name] for name in todo}
-    rows = pa.concat_tables([to_table(interval, each) for interval, each in sorted(measured.items())])
+    total = sum(each.rows for each in measured.values())
+    conserved("stats", rows_of(run, "sharded", version, todo), Ledger(rows_in=total, rows_out=total))
+    done = {name: tokens[name] for name in todo if name in tokens}
+    tables = [to_table(interval, each) for interval, each in sorted(measured.items())]
+    rows = pa.concat_tables([TABLE_SCHEMA.empty_table(), *tables])
     committed = commit_intervals(
         run,
         "stats",
         rows,
-        transaction=run.transaction("stats", done, salt(run, table)),
+        transaction=run.transaction("stats", todo, done, before),
+        tokens=done,
         replace=todo,
-        details={"tokens": {**kept, **done}},
     )
-    total = sum(each.rows for each in measured.values())
     return StageResult(
         stage="stats",
         table=table.uri,

@@ -20,8 +20,9 @@ from millrace.model.promote import Decision, decide
 from millrace.model.registry import Registry, RunInfo
 from millrace.model.score import score_batch
 from millrace.model.train import fit
-from millrace.stages.context import Run, StageResult, digest
-from millrace.stages.rows import commit_rows
+from millrace.stages.choose import sample_version
+from millrace.stages.context import Run, StageResult, digest, within
+from millrace.stages.rows import base, commit_rows
 
 COMPRESSION, EVALUATED = "millrace.compression", "millrace.evaluation"
 EVALUATION = pa.schema(
@@ -48,15 +49,8 @@ def train(run: Run) -> StageResult:
     pipeline = run.pipeline
     if pipeline.label is None:
         raise GateClosed("nothing to predict", expected="a column with role label", found="none in the pipeline file")
-    version = run.version("sample")
-    if version is None:
-        raise GateClosed("no sample to train on", hint=f"millrace run {pipeline.name} --from sample")
-    info = RunInfo(
-        pipeline=pipeline.name,
-        interval=run.date,
-        versions={"sample": version},
-        settings=digest(pipeline.train, pipeline.columns),
-    )
+    version = sample_version(run)
+    info = run_info(run, version)
     store = registry(run)
     model_version = store.find(info)
     if model_version is None:
@@ -78,54 +72,69 @@ def train(run: Run) -> StageResult:
     )
 
 
+def run_info(run: Run, sample: int) -> RunInfo:
+    """What names the candidate of this run: its interval, its sample, and the settings that shape it."""
+    pipeline = run.pipeline
+    aim = pipeline.promote.metric if pipeline.train.tune else None
+    settings = digest(pipeline.train, pipeline.columns, aim)
+    return RunInfo(pipeline=pipeline.name, interval=run.date, versions={"sample": sample}, settings=settings)
+
+
 def holdout_rows(run: Run, plan: Holdout, version: int) -> pa.Table:
     """At most `evaluate.rows` labelled rows of the holdout, chosen by hash rank: the same for every model."""
     pipeline, table = run.pipeline, run.table("sharded")
     label = str(pipeline.label)
     limit = pipeline.evaluate.rows
-    known = table.intervals(version)
-    total = sum(known.get(name, 0) for name in plan.holdout)
-    share = 1.0 if plan.by_row else min(1.0, 1.2 * limit / max(1, total))
     seed = seed_of(pipeline.name, "evaluate")
-    kept = []
+    rows: pa.Table | None = None
     for batch in table.batches(version, intervals=plan.holdout):
         if plan.by_row:
             batch = batch.filter(plan.mask(batch))
         batch = batch.filter(pc.is_valid(batch.column(label)))
-        if share < 1.0:
-            batch = batch.filter(pa.array(draw(batch, seed) < share))
-        if batch.num_rows:
-            kept.append(batch)
-    if not kept:
+        new = pa.Table.from_batches([batch])
+        rows = new if rows is None else pa.concat_tables([rows, new])
+        if rows.num_rows > 2 * limit:  # however large the holdout is, no more than this is ever held
+            rows = _lowest(rows, limit, seed)
+    if rows is None or not rows.num_rows:
         raise GateClosed(
             "the holdout has no labelled rows", expected=f"rows in {', '.join(plan.holdout)}", found="none"
         )
-    rows = pa.Table.from_batches(kept)
-    if rows.num_rows > limit:
-        rows = rows.take(pa.array(np.sort(np.argsort(draw(rows, seed), kind="stable")[:limit])))
-    return rows
+    return _lowest(rows, limit, seed)
+
+
+def _lowest(rows: pa.Table, limit: int, seed: int) -> pa.Table:
+    """The `limit` rows of lowest rank, in the order they had."""
+    if rows.num_rows <= limit:
+        return rows
+    return rows.take(pa.array(np.sort(np.argsort(draw(rows, seed), kind="stable")[:limit])))
 
 
 def evaluate_stage(run: Run) -> StageResult:
     """Judge the candidate and the champion on the same holdout, and decide; the verdict is one row of `evaluation`."""
     pipeline, store = run.pipeline, registry(run)
-    candidate = run.upstream.get("train") or store.challenger(pipeline.name) or store.champion(pipeline.name)
+    sample = sample_version(run)
+    candidate = run.upstream.get("train") or store.find(run_info(run, sample))
     if candidate is None:
-        raise GateClosed("no candidate to evaluate", hint=f"millrace run {pipeline.name} --from train")
+        hint = f"millrace run {pipeline.name} --date {run.date} --from train"
+        raise GateClosed(f"no candidate of {run.date} to evaluate", hint=hint)
     champion = store.champion(pipeline.name)
-    sharded, sample = run.version("sharded"), run.version("sample")
+    sharded = run.version("sharded")
     assert sharded is not None
     plan = Holdout.model_validate(run.table("sample").details(sample)["holdout"])
-    transaction = run.transaction("evaluation", candidate, champion, sharded, plan, pipeline.evaluate, pipeline.promote)
     table = run.table("evaluation")
-    done = _judged_already(run, candidate) if candidate == champion else None
-    if done is None and table.exists():
-        done = table.committed(transaction)
+    before = base(table)
+    rows_token = within(run.tokens("sharded"), plan.holdout)
+    token = digest(candidate, champion, rows_token, plan, pipeline.evaluate, pipeline.promote)
+    was_champion = candidate == champion or candidate in store.history(pipeline.name)
+    done = _judged_already(run, candidate) if was_champion else None
+    if done is None and run.tokens("evaluation").get(run.date) == token:
+        done = before
     if done is None:
         rows = holdout_rows(run, plan, sharded)
         run.say(f"evaluate: model {candidate} against champion {champion or 'none'} on {rows.num_rows:,} rows")
         row = _judge(run, store.load(pipeline.name, candidate), champion, rows)
-        done = commit_rows(run, "evaluation", pa.Table.from_pylist([row], schema=EVALUATION), transaction)
+        transaction = run.transaction("evaluation", token, before)
+        done = commit_rows(run, "evaluation", pa.Table.from_pylist([row], schema=EVALUATION), transaction, token)
     verdict = read_verdict(run, done)
     return StageResult(
         stage="evaluate",
@@ -139,7 +148,7 @@ def evaluate_stage(run: Run) -> StageResult:
             "champion_metrics": None
             if verdict.champion_evaluation is None
             else _rounded({name: each.value for name, each in verdict.champion_evaluation.metrics.items()}),
-            "awaits_approval": verdict.decision.awaits_approval,
+            "awaits_approval": verdict.decision.awaits_approval and candidate != champion,
             "rows": verdict.evaluation.rows,
             "positives": verdict.evaluation.positives,
         },
@@ -217,6 +226,8 @@ def promote(run: Run) -> StageResult:
     words = decision.reason
     if champion == verdict.model_version:
         promoted, words = verdict.champion_version != champion, f"model {champion} is the champion"
+    elif agreed and not run.options.approved and store.rolled_back(pipeline.name, verdict.model_version):
+        words = f"model {verdict.model_version} was rolled back: only --approve makes it champion again"
     elif agreed and champion == verdict.champion_version:
         store.promote(pipeline.name, verdict.model_version)
         metrics = _rounded({name: each.value for name, each in verdict.evaluation.metrics.items()})
@@ -248,9 +259,9 @@ def compress_stage(run: Run) -> StageResult:
         return StageResult(stage="compress", details={"words": "no champion yet"})
     done = store.version(pipeline.name, champion).tags.get(COMPRESSION)
     if done is None:
-        sharded, sample = run.version("sharded"), run.version("sample")
+        sharded = run.version("sharded")
         assert sharded is not None, "a champion was trained from it"
-        plan = Holdout.model_validate(run.table("sample").details(sample)["holdout"])
+        plan = Holdout.model_validate(run.table("sample").details(sample_version(run))["holdout"])
         result = compress(
             store.load(pipeline.name, champion), holdout_rows(run, plan, sharded), pipeline.promote.metric
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from millrace.errors import GateClosed
 from millrace.stages.context import Run, StageResult, digest
-from millrace.stages.ingest import nothing_new, salt, stale_intervals, told_range
+from millrace.stages.ingest import nothing_new, stale_intervals, told_range
 from millrace.stages.learn import registry
+from millrace.stages.rows import base, conserved, rows_of
 from millrace.storage.commits import Commit
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
@@ -16,6 +17,7 @@ def score(run: Run) -> StageResult:
     from mrjobs.score import Score, score_schema
 
     pipeline, table = run.pipeline, run.table("scores")
+    before = base(table)
     store = registry(run)
     champion = store.champion(pipeline.name)
     if champion is None:
@@ -24,7 +26,8 @@ def score(run: Run) -> StageResult:
     version = run.version(source)
     if version is None:
         raise GateClosed(f"no {source} table to score", hint=f"millrace run {pipeline.name} --until shard")
-    tokens = {name: digest(token, champion) for name, token in run.tokens(source).items()}
+    folder = store.scoring_folder(pipeline.name, champion)
+    tokens = {name: digest(token, champion, folder.name) for name, token in run.tokens(source).items()}
     kept = run.tokens("scores")
     todo = stale_intervals(run, tokens, kept)
     if not todo:
@@ -32,22 +35,24 @@ def score(run: Run) -> StageResult:
     run.say(f"score: {told_range(todo)} with model version {champion}")
     job = run.job_plan(
         table.uri,
-        model=str(store.scoring_folder(pipeline.name, champion)),
+        model=str(folder),
         model_version=champion,
         data_version=version,
     )
     pairs = run.run_job(Score, job, run.part_splits(source, version, todo))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
-    done = {name: tokens[name] for name in todo}
+    conserved("score", rows_of(run, source, version, todo), ledger)
+    done = {name: tokens[name] for name in todo if name in tokens}
     committed = table.commit(
         Commit(
             parts=[Part.model_validate(value["part"]) for _, value in pairs],
             schema=score_schema(pipeline),
-            transaction=run.transaction("score", done, salt(run, table)),
+            transaction=run.transaction("score", todo, done, before),
             replace=todo,
             ledger=ledger,
             inputs={source: version, "model": champion},
-            details={"tokens": {**kept, **done}, "model_version": champion},
+            details={"model_version": champion},
+            tokens=done,
         )
     )
     words = f"{told_range(todo)} with model version {champion}"

@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 
 from millrace.errors import InputError
 from millrace.stages.context import Run, StageResult
+from millrace.storage.parts import Part
 
 
 def results_grid(results: Sequence[StageResult], title: str | None = None) -> Grid:
@@ -54,9 +55,10 @@ def status_of(run: Run) -> dict[str, Any]:
                 "newest": max((part.interval or "" for part in parts), default=""),
                 "where": table.uri,
             }
+    newest = max((str(tables[name]["newest"]) for name in ("clean", "sharded", "stats") if name in tables), default="")
     return {
         "pipeline": run.pipeline.name,
-        "date": run.date,
+        "date": newest,
         "tables": tables,
         "champion": champion_summary(run) if tables else None,
     }
@@ -85,25 +87,34 @@ def show_status(status: dict[str, Any]) -> None:
 def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any]]:
     """Where each key's rows are: interval, shard, file and rows; with `rows`, the rows themselves."""
     from millrace.data.lookup import lookup, read_rows
-    from millrace.stages.layout import shard_plan
+    from millrace.data.shard import ShardPlan
+    from millrace.stages.layout import shard_plans
     from millrace.storage.files import table_filesystem
 
     table = run.table("sharded")
     if not table.exists():
         hint = f"millrace run {run.pipeline.name} --until shard"
         raise InputError("no sharded table to look in", expected=table.uri, found="none", hint=hint)
-    plan = shard_plan(run)
+    plans = shard_plans(run)
+    newest = plans[max(plans)]
     system, root = table_filesystem(table.uri, table.storage_options)
 
     def open_file(path: str) -> Any:
         return system.open_input_file(root + path)
 
-    parts, found = table.parts(), []
+    alike: dict[str, list[Part]] = {}
+    for part in table.parts():
+        alike.setdefault(plans[part.interval or ""].model_dump_json(), []).append(part)
+    places_of = [(ShardPlan.model_validate_json(plan), parts) for plan, parts in alike.items()]
+    found = []
     for key in keys:
-        places = lookup(parts, plan, key, open_file)
+        places = [
+            place for plan, parts in places_of if plan.by == newest.by for place in lookup(parts, plan, key, open_file)
+        ]
         entry: dict[str, Any] = {
             "key": key,
-            "column": plan.by,
+            "column": newest.by,
+            "by_another_key": sorted(name for name, plan in plans.items() if plan.by != newest.by),
             "rows": sum(place.rows for place in places),
             "locations": [{**vars(place), "path": f"{table.uri}/{place.path}"} for place in places],
         }
@@ -122,5 +133,7 @@ def show_lookup(found: list[dict[str, Any]]) -> None:
             console.print(
                 f"  {place['data_interval']}  shard {place['shard']}  {place['rows']:>7,} rows  {place['path']}"
             )
+        if entry["by_another_key"]:
+            console.print(f"  not looked at, as sharded by another column: {', '.join(entry['by_another_key'])}")
         for record in entry.get("records", []):
             console.print(record)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -36,7 +36,8 @@ class Commit:
     part must then belong to one of them. `schema` is the whole table's, partition columns included. `ledger` must
     balance and count the parts' rows as rows out; without one, the parts' rows are in and out. `inputs` are the
     versions that were read (table or file → version or fingerprint), `details` what was learned (limits, bounds,
-    verdicts): plain JSON.
+    verdicts): plain JSON. `tokens` (interval → token) are recorded as ``details["tokens"]`` in place of those of the
+    replaced intervals; all other intervals keep theirs, those of a writer who was faster too.
     """
 
     parts: Collection[Part]
@@ -46,6 +47,15 @@ class Commit:
     ledger: Ledger | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    tokens: Mapping[str, str] | None = None
+
+    def upon(self, before: Mapping[str, Any]) -> Commit:
+        """The same commit upon a version with the details `before`, its tokens among its details."""
+        if self.tokens is None:
+            return self
+        replaced = before.get("tokens", {}) if self.replace == EVERYTHING else self.replace
+        kept = {name: token for name, token in before.get("tokens", {}).items() if name not in replaced}
+        return replace(self, details={**self.details, "tokens": kept | dict(self.tokens)}, tokens=None)
 
     @property
     def partition_by(self) -> list[str]:

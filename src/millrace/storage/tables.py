@@ -5,6 +5,7 @@ Every call opens the table anew, so that a `Table` is only a name and may be pas
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -86,7 +87,10 @@ class Table:
                 reading.check_partitions(handle.metadata().partition_columns, commit.partition_by, self.uri)
             faults.reach("before_commit")
             try:
-                version = self._create(commit) if handle is None else self._append(handle, commit)
+                if handle is None:
+                    version = self._create(commit.upon({}))
+                else:
+                    version = self._append(handle, commit.upon(self._details(int(handle.version()))))
             except (DeltaError, OSError, ValueError) as error:
                 if not self._moved(handle):
                     raise write_refused(self.uri, error) from error
@@ -101,6 +105,11 @@ class Table:
         handle = self._handle()
         version = None if handle is None else handle.transaction_version(transaction)
         return None if version is None else int(version)
+
+    def whole(self, version: int) -> bool:
+        """Whether all files of a version are still there: a vacuum removes those of old versions."""
+        infos = self._system.get_file_info([self._root + part.path for part in self.parts(version)])
+        return all(info.size is not None for info in infos)
 
     def parts(self, version: int | None = None, intervals: Collection[str] | None = None) -> list[Part]:
         """The files of a version in reading order (interval, shard, name), without their checksums."""
@@ -149,15 +158,21 @@ class Table:
                     yield batch
 
     def record(self, version: int | None = None) -> CommitRecord:
-        """What was recorded with a version; for None, with the newest that a stage committed."""
+        """What was recorded with a version; for one that only added columns, with the one before."""
         newest = self.version()
         if version is not None and not 0 <= version <= newest:
             self._open(version)
-        for number in range(newest, -1, -1) if version is None else [version]:
+        record = next(self.records(newest if version is None else version), None)
+        if record is None:
+            raise InputError("no stage committed this version", found=f"version {version} of {self.uri}")
+        return record
+
+    def records(self, version: int | None = None) -> Iterator[CommitRecord]:
+        """The records of the versions that stages committed, from `version` (the newest) back to the first."""
+        for number in range(self.version() if version is None else version, -1, -1):
             record = self._record(number)
             if record is not None:
-                return record
-        raise InputError("no stage committed this version", found=f"version {version} of {self.uri}")
+                yield record
 
     def details(self, version: int | None = None) -> dict[str, Any]:
         """What the stage learned and recorded: limits, bounds, verdicts."""
@@ -169,14 +184,7 @@ class Table:
 
     def history(self, limit: int | None = None) -> list[CommitRecord]:
         """The records of the newest `limit` versions that stages committed, newest first."""
-        records: list[CommitRecord] = []
-        for number in range(self.version(), -1, -1):
-            if limit is not None and len(records) >= limit:
-                break
-            record = self._record(number)
-            if record is not None:
-                records.append(record)
-        return records
+        return list(itertools.islice(self.records(), limit))
 
     def versions(self) -> list[int]:
         """The versions that stages committed, oldest first. Those before a vacuum's retention may be unreadable."""
@@ -283,6 +291,10 @@ class Table:
                     found="no file" if info.size is None else f"{info.size:,} bytes",
                     hint="run the stage again",
                 )
+
+    def _details(self, version: int) -> dict[str, Any]:
+        record = next(self.records(version), None)
+        return {} if record is None else record.details
 
     def _record(self, version: int) -> CommitRecord | None:
         return read_record(read_log(self._system, self._root, version), version)
