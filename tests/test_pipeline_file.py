@@ -142,3 +142,26 @@ def test_no_yaml_and_no_file_are_told_in_words(tmp_path: Path) -> None:
 
 def test_the_schema_describes_every_section() -> None:
     assert set(json_schema()["properties"]) >= {"name", "source", "columns", "check", "clean", "shard", "schedule"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ("format: csv", "format: csv, encoding: utf-9", "source.encoding"),
+        ("format: csv", 'format: csv, quote: "ab"', "source.quote"),
+        ("format: csv", 'format: csv, delimiter: ";;"', "source.delimiter"),
+        ('"%Y-%m-%d"', '"%Y-%m"', "source.file_date"),
+        ("  price: {range", "  returned: drop\n  price: {range", "clean.returned"),
+        ("holdout: 3d", "fraction: 0.3", "evaluate.fraction"),
+        ("holdout: 3d", "holdout: 3d, files: 'x*'", "evaluate.files"),
+        ("method: all", "method: random, by: shop", "sample.by"),
+        ("method: all", "method: random, half_life: 3d", "sample.half_life"),
+        ("shards: 2", "shards: 2, boundaries: [3]", "shard.boundaries"),
+        ("window: 12d", "train: {features: {drop: [nope]}}", "train.features.drop"),
+    ],
+)
+def test_a_setting_that_nothing_would_read_or_that_fails_at_night_is_a_mistake(old: str, new: str, where: str) -> None:
+    from tests.orders import PIPELINE as ORDERS
+
+    assert find_mistakes(ORDERS) == []
+    assert [mistake.where for mistake in find_mistakes(ORDERS.replace(old, new))] == [where]

@@ -221,6 +221,7 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
     """Mistakes that show only between sections: names of columns, roles, expectations."""
     from millrace.data.clean_mistakes import column_mistakes, rule_mistakes
     from millrace.data.expectations import validate_expectation
+    from millrace.data.section_mistakes import section_mistakes
 
     found: list[Mistake] = []
 
@@ -231,6 +232,8 @@ def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
         if name is not None and name not in known:
             add(path, f"one of the columns {', '.join(known)}", repr(name), nearest(name, known))
 
+    for place, expected, value in section_mistakes(pipeline):
+        add(place, expected, value)
     columns, kept = list(pipeline.columns), pipeline.kept()
 
     def by_role(role: Role) -> list[str]:
