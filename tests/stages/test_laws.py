@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from millrace.errors import GateClosed, LedgerError
+from millrace.errors import GateClosed, LedgerError, RequestError
 from millrace.stages import open_run, run_stages
 from millrace.stages.learn import registry, rollback_champion
 from millrace.storage.tables import Table
@@ -232,3 +232,21 @@ def test_rows_lost_between_tables_refuse_the_commit(run: Go, orders: Path, monke
     monkeypatch.setattr(Shard, "clean_rows", loses)
     with pytest.raises(LedgerError, match="12 rows disappeared"):
         run_stages(open_run("orders", "2026-01-12", options={"runner": "inline"}), "shard", "shard")
+
+
+def test_a_rerun_doesnt_promote_again_what_a_person_rolled_back(run: Go, orders: Path) -> None:
+    run("2026-01-11", last="promote")
+    rewrite(orders, "window: 12d", "window: 12d\ntrain: {model: decision_tree}\npromote: {confidence: 0.5}")
+    opened, results = run("2026-01-12", last="promote")
+    assert results["promote"].details["promoted"] is True
+    rollback_champion(opened)
+    _, results = run("2026-01-12", last="promote")
+    assert "rolled back" in results["promote"].details["words"]
+    assert registry(opened).champion("orders") == 1
+
+
+def test_a_form_that_asks_for_a_sample_which_cant_be_drawn(run: Go, orders: Path) -> None:
+    rewrite(orders, "role: key", "role: numeric")
+    rewrite(orders, "shard: {by: customer, shards: 2}\n", "")
+    with pytest.raises(RequestError, match="role key"):
+        run(last="sample", sample_method="cluster")

@@ -10,9 +10,9 @@ from millrace.data.hashing import seed_of
 from millrace.data.holdout import Holdout, plan_holdout
 from millrace.data.population import Population
 from millrace.data.sample import SamplePlan, plan_sample
-from millrace.data.sample_choice import Choice, choose_method
+from millrace.data.sample_choice import Choice, choose_method, cluster_key, time_column
 from millrace.data.stats import Stats, from_table
-from millrace.errors import GateClosed
+from millrace.errors import GateClosed, RequestError
 from millrace.spec import Pipeline, Sample
 from millrace.stages.context import Run, StageResult, digest, within
 from millrace.stages.ingest import salt
@@ -155,7 +155,12 @@ def asked(run: Run) -> Pipeline:
         section["method"] = options.sample_method
     if options.sample_rows:
         section.update(rows=options.sample_rows, fraction=None)
-    return run.pipeline.model_copy(update={"sample": Sample.model_validate(section)})
+    wanted, pipeline = Sample.model_validate(section), run.pipeline
+    lacking = {"cluster": wanted.by or cluster_key(pipeline), "recent": time_column(pipeline)}
+    if lacking.get(wanted.method, "") is None:
+        what = "sample.by, a shard key or a column with role key" if wanted.method == "cluster" else "a time column"
+        raise RequestError(f"no sample by method {wanted.method}", expected=what, found="none")
+    return pipeline.model_copy(update={"sample": wanted})
 
 
 def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdict | None) -> SamplePlan:
