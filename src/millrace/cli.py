@@ -104,12 +104,18 @@ def speaker(as_json: bool) -> Callable[[str], None]:
 def init(name: str, files: tuple[str, ...], label: str | None, force: bool, as_json: bool) -> None:
     """Write pipelines/NAME.yaml by looking at FILES."""
     from millrace.init import write_pipeline_file
+    from millrace.pipeline_file import load
     from millrace.profiles import pipelines_folder
 
     path = write_pipeline_file(name, files, pipelines_folder(), label=label, force=force)
-    emit(
-        {"pipeline_file": str(path)}, as_json, lambda _: click.echo(f"wrote {path}: read it, then: millrace run {name}")
-    )
+    found = load(path).label
+
+    def show(_: Any) -> None:
+        click.echo(f"wrote {path}: read it, then: millrace run {name}")
+        if found is None:
+            click.echo("no column to predict was found; to train a model, name it: --label COLUMN --force")
+
+    emit({"pipeline_file": str(path), "label": found}, as_json, show)
 
 
 @main.command()

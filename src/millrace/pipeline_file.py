@@ -6,6 +6,7 @@ line 1, name: expected text that matches ^[a-z][a-z0-9_]{0,62}$, found 'Clicks'
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Iterable, Sequence
@@ -100,16 +101,41 @@ def _examine(text: str) -> tuple[list[Mistake], Pipeline | None]:
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
-        return [Mistake(mark.line + 1 if mark else 1, "file", "YAML", problem)], None
+        return [Mistake(mark.line + 1 if mark else 1, "file", "YAML", problem.removeprefix("found "))], None
     if not isinstance(document, dict):
         return [Mistake(1, "file", "keys such as name, source, columns", type(document).__name__)], None
     try:
         pipeline = Pipeline.model_validate(_plain(document))
     except ValidationError as error:
-        mistakes = [_from_pydantic(each, document) for each in error.errors() if _is_real(each, document)]
+        wrong = [each for each in error.errors() if _is_real(each, document)]
+        mistakes = [_from_pydantic(each, document) for each in wrong]
+        mistakes += _checks_of_the_rest(document, [_value_at(document, each["loc"])[0] for each in wrong])
         return sorted(mistakes, key=lambda mistake: mistake.line), None
     mistakes = _cross_checks(pipeline, document)
     return sorted(mistakes, key=lambda mistake: mistake.line), pipeline
+
+
+def _checks_of_the_rest(document: Any, wrong: Sequence[Sequence[object]]) -> list[Mistake]:
+    """Mistakes between sections, where those that can't be read are left out; none where too little is left."""
+    places = {".".join(map(str, steps)) for steps in wrong}
+    if any(steps[:1] in ([], ["columns"], ["source"]) for steps in wrong):
+        return []
+    rest = copy.deepcopy(document)
+    harmless = {"expect": "table_row_count_to_be_between", "min_value": 0}
+    for section, *below in wrong:
+        if section == "name":
+            rest["name"] = "x"
+        elif section == "check" and below:
+            rest["check"][below[0]] = harmless  # in its place, so that the others keep theirs
+        elif section == "clean" and below:
+            rest["clean"].pop(below[0], None)
+        else:
+            rest.pop(section, None)
+    try:
+        pipeline = Pipeline.model_validate(_plain(rest))
+    except ValidationError:
+        return []
+    return [mistake for mistake in _cross_checks(pipeline, document) if mistake.where not in places]
 
 
 def _plain(node: Any) -> Any:

@@ -64,6 +64,11 @@ class Guess:
         """Whether a number below zero would be a mistake: hardly any is, or none."""
         return self.minimum is not None and self.negative < IMPOSSIBLE
 
+    @property
+    def usual(self) -> tuple[str, ...]:
+        """The two most frequent values, in order of text: what a label should be."""
+        return tuple(sorted(self.values[:2]))
+
     def why(self, *words: str) -> Guess:
         """The same guess with more words."""
         return replace(self, words=(*self.words, *words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from millrace.pipeline_file import load, nearest
 from millrace.spec import Source
 
 MAX_CHECKS = 30
+NAME = r"[a-z][a-z0-9_]{0,62}"
+NIGHTLY = '"0 2 * * *"  # every night at two, UTC'
 NOT_NULL = "expect: column_values_to_not_be_null"
 BETWEEN = "expect: column_values_to_be_between"
 
@@ -36,6 +39,10 @@ def write_pipeline_file(name: str, uris: Sequence[str], folder: Path, *, label: 
     Raises RequestError where the file exists (unless `force`) or `label` is no column, InputError where the files
     can't be read.
     """
+    if not re.fullmatch(NAME, name):
+        raise RequestError(
+            "not a name for a pipeline", expected="letters, digits and _, such as clicks", found=repr(name)
+        )
     path = folder / f"{name}.yaml"
     if path.exists() and not force:
         raise RequestError(f"{path} exists", hint="give --force to write it anew")
@@ -156,24 +163,25 @@ def _column_line(guess: Guess, look: Look) -> str:
 
 
 def _check_lines(guesses: Sequence[Guess]) -> list[str]:
-    """Expectations worth having: rows exist, label and time are there, numbers and sets stay as seen."""
-    lines = ["  - {expect: table_row_count_to_be_between, min_value: 1, severity: fail}"]
+    """Expectations worth having: rows exist, values are there, numbers and sets stay as seen."""
+    lines = ["  - {expect: table_row_count_to_be_between, min_value: 1, severity: fail}  # an empty night is a mistake"]
     for guess in guesses:
-        if guess.role in ("label", "time", "key") and guess.nulls < 0.01:
-            lines.append(f"  - {{{NOT_NULL}, column: {guess.name}, mostly: 0.95, severity: warn}}")
         if guess.role in ("ignore", "leak"):
             continue
-        if guess.nulls and guess.role not in ("label", "time"):
-            mostly = max(0.0, round(1 - 2 * guess.nulls - 0.02, 2))
-            if mostly > 0:
-                lines.append(f"  - {{{NOT_NULL}, column: {guess.name}, mostly: {mostly}, severity: warn}}")
+        if guess.role in ("label", "time", "key") and guess.nulls < 0.01:
+            lines.append(
+                f"  - {{{NOT_NULL}, column: {guess.name}, mostly: 0.95, severity: warn}}  # hardly ever missing"
+            )
+        elif guess.nulls and (mostly := round(1 - 2 * guess.nulls - 0.02, 2)) > 0:
+            why = f"# {guess.nulls:.1%} are missing now; twice that is worth a look"
+            lines.append(f"  - {{{NOT_NULL}, column: {guess.name}, mostly: {mostly}, severity: warn}}  {why}")
         if guess.role == "numeric" and guess.never_negative:
             lines.append(f"  - {{{BETWEEN}, column: {guess.name}, min_value: 0, mostly: 0.99, severity: warn}}")
         if guess.role in ("categorical", "label") and guess.values and len(guess.values) <= 20:
-            values = json.dumps(list(guess.values), ensure_ascii=False)
+            values = json.dumps(list(guess.usual if guess.role == "label" else guess.values), ensure_ascii=False)
             lines.append(
                 f"  - {{expect: column_values_to_be_in_set, column: {guess.name}, value_set: {values}, mostly: 0.95, "
-                "severity: warn}"
+                "severity: warn}  # all values seen"
             )
     return ["check:  # severity: fail stops the night, warn shows, quarantine moves the rows", *lines[:MAX_CHECKS]]
 
@@ -183,6 +191,9 @@ def _clean_lines(guesses: Sequence[Guess]) -> list[str]:
     for guess in guesses:
         if guess.role == "leak":
             lines.append(f"  {guess.name}: drop  # it leaks the label")
+        elif guess.role == "label" and len(guess.values) > 2:
+            usual = json.dumps(list(guess.usual), ensure_ascii=False)
+            lines.append(f"  {guess.name}: {{values: {usual}, on_violation: quarantine}}  # the rest looks like dirt")
         elif guess.role == "label" and guess.type == "int8":
             lines.append(f"  {guess.name}: {{range: [0, 1], on_violation: quarantine}}")
         elif guess.role == "numeric" and guess.never_negative:
@@ -195,7 +206,7 @@ def _clean_lines(guesses: Sequence[Guess]) -> list[str]:
 def _shard_lines(guesses: Sequence[Guess], key: str | None, time: str | None) -> list[str]:
     by = key
     if by is None:
-        candidates = [g for g in guesses if g.role in ("categorical", "ignore") and g.distinct > 16 and g.nulls < 0.5]
+        candidates = [g for g in guesses if g.role == "categorical" and g.distinct > 16 and g.nulls < 0.5]
         best = max(candidates, key=lambda guess: guess.distinct, default=None)
         by = best.name if best else None
     if by is None:
@@ -205,23 +216,30 @@ def _shard_lines(guesses: Sequence[Guess], key: str | None, time: str | None) ->
 
 
 def _learning_lines(guesses: Sequence[Guess], label: str | None, interval: str | None, look: Look) -> list[str]:
-    lines = [
-        "window: 60d",
-        "drift: {false_alarms_per_year: 4}",
-        "sample: {method: auto, loss: 0.002, confidence: 0.95}",
-    ]
-    if label is None:
-        lines.append("# No column to predict was found: give one the role label to train a model.")
-        return [*lines, 'schedule: "0 2 * * *"']
-    source = next(guess.source for guess in guesses if guess.name == label)
-    share = look.rows[source].drop_nulls().value_counts()["count"].min()
-    rate = float(share) / max(1, len(look.rows)) if isinstance(share, int) else 0.5
-    lines.append(f"train: {{model: logistic_regression}}  # the rarer class of {label} is {rate:.2%} of the rows")
+    lines = []
     if interval:
-        length = "30d" if interval == "monthly" else "7d" if len(look.files) >= 21 else "1d"
+        window = "360d" if interval == "monthly" else "60d"
+        lines += [
+            f"window: {window}  # training looks back so far; the newer half is compared with the older",
+            "drift: {false_alarms_per_year: 4}  # so rarely may chance alone be called drift",
+        ]
+    schedule = {"monthly": '"0 2 2 * *"  # the second of each month', "hourly": '"10 * * * *"', None: "null"}
+    ending = f"schedule: {schedule.get(interval, NIGHTLY)}"
+    if label is None:
+        return [*lines, "# No column to predict was found: give one the role label to train a model.", ending]
+    guess = next(guess for guess in guesses if guess.name == label)
+    counts = look.rows[guess.source].str.strip_chars().drop_nulls().value_counts(sort=True)["count"].to_list()
+    rate = counts[1] / max(1, sum(counts)) if len(counts) > 1 else 0.0
+    lines += [
+        "sample: {method: auto, loss: 0.002, confidence: 0.95}  # enough rows to know log loss within 0.002",
+        f"train: {{model: logistic_regression}}  # the rarer class of {label} is {rate:.2%} of the rows",
+    ]
+    if interval:
+        length = "60d" if interval == "monthly" else "7d" if len(look.files) >= 21 else "1d"
         lines.append(f"evaluate: {{holdout: {length}}}  # the last days judge; the days before them teach")
     else:
-        lines.append("evaluate: {fraction: 0.2}")
+        lines.append("evaluate: {fraction: 0.2}  # there is no time, so a fifth of the rows judges")
     metric = "average_precision" if rate < 0.005 else "roc_auc"
-    lines += [f"promote: {{metric: {metric}, approval: automatic}}", "score: {table: sharded}"]
-    return [*lines, 'schedule: "0 2 * * *"' if interval else "schedule: null"]
+    why = "tells rare positives apart best" if rate < 0.005 else "doesn't depend on a threshold"
+    lines += [f"promote: {{metric: {metric}, approval: automatic}}  # {why}", "score: {table: sharded}"]
+    return [*lines, ending]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -120,8 +121,14 @@ def check(run: Run) -> StageResult:
         todo.append(run.date)
     if pipeline.source.file_date and run.kind != "none" and run.date not in tokens:
         _missing(run)
-    if not tokens and not kept:
-        raise GateClosed("no file in the window", expected=f"files of {run.window()[0]} to {run.date}", found="none")
+    if not tokens and not within(kept, run.window()):
+        newest = newest_interval(replace(run, date=""))
+        raise GateClosed(
+            "no file in the window",
+            expected=f"files of {run.window()[0]} to {run.date}",
+            found=f"none; the newest file is of {newest}",
+            hint=f"run that interval: --date {newest} (or Data interval in the form)",
+        )
     ledger = Ledger()
     refused: Refusals = {}
     if todo:
@@ -194,7 +201,9 @@ def _judged(run: Run, ledger: Ledger, todo: list[str], refused: list[str]) -> St
     own = verdicts.get(run.date)
     if own is not None and own.rows == 0 and run.kind != "none" and run.pipeline.source.file_date:
         _absent(run, f"the files of {run.date} hold no readable row", "rows", "none")
-    met = f"{sum(each.success for each in own.outcomes)} of {len(own.outcomes)} expectations met" if own else "no rows"
+    met = "NO ROWS YET"
+    if own is not None:
+        met = f"{sum(each.success for each in own.outcomes)} of {len(own.outcomes)} expectations met"
     return StageResult(
         stage="check",
         table=run.table("check").uri,
@@ -281,6 +290,7 @@ def clean(run: Run) -> StageResult:
             details={"plan": learned.model_dump(mode="json")},
         )
     )
+    changed = _changes(value["changes"] for _, value in pairs)
     version = table.commit(
         Commit(
             parts=parts["clean"],
@@ -292,7 +302,7 @@ def clean(run: Run) -> StageResult:
             details={
                 "plan": learned.model_dump(mode="json"),
                 "quarantine": quarantined,
-                "changes": _changes(value["changes"] for _, value in pairs),
+                "changes": changed,
             },
             tokens=done,
         )
@@ -302,7 +312,11 @@ def clean(run: Run) -> StageResult:
         table=table.uri,
         version=version,
         ledger=ledger,
-        details={"words": told_range(todo), "intervals": len(done), "ruined": sorted(ruined)[-10:]},
+        details={
+            "words": f"{told_range(todo)}{told_changes(changed)}",
+            "intervals": len(done),
+            "ruined": sorted(ruined)[-10:],
+        },
     )
 
 
@@ -426,6 +440,18 @@ def nothing_new(run: Run, stage: str, name: str) -> StageResult:
     return StageResult(
         stage=stage, table=table.uri, version=table.version(), details={"words": "nothing new", "intervals": 0}
     )
+
+
+def told_changes(changes: Mapping[str, Mapping[str, int]]) -> str:
+    """How many cells each rule changed, so that no value goes quietly; trimming aside.
+
+    >>> told_changes({"age": {"trim": 9, "range": 2, "type": 1}})
+    '; changed cells: age range 2, age type 1'
+    """
+    told = [
+        f"{name} {rule} {count:,}" for name, rules in changes.items() for rule, count in rules.items() if rule != "trim"
+    ]
+    return f"; changed cells: {', '.join(told)}" if told else ""
 
 
 def told_range(names: list[str]) -> str:

@@ -243,7 +243,7 @@ def promote(run: Run) -> StageResult:
         stage="promote",
         version=champion,
         details={
-            "words": f"{'promoted' if promoted else 'kept'}: {words}",
+            "words": f"{'promoted' if promoted else 'not promoted'}: {words}",
             "promoted": promoted,
             "champion": champion,
             "former": verdict.champion_version,

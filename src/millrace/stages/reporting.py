@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from millrace import intervals
 from millrace.data.check_verdict import Verdict
 from millrace.data.drift import DriftVerdict
 from millrace.data.stats import Stats
-from millrace.errors import MillraceError
+from millrace.errors import MillraceError, RequestError
 from millrace.report.facts import ModelFacts, ReportFacts
 from millrace.report.page import render
 from millrace.report.vega import bundle, write_text
@@ -49,6 +50,10 @@ def write_report(run: Run) -> Path:
     Where the interval was checked, ``<date>-checks.html`` beside it holds the same as Great Expectations' Data Docs.
     """
     folder = run.profile.home / "reports" / run.pipeline.name
+    known = run.tokens("check")
+    if known and run.date not in known and run.date not in run.tokens("drift"):
+        newest = intervals.newest([name for name in known if name != "*"], run.kind)
+        raise RequestError(f"nothing is known of {run.date}", expected=f"an interval that was run, such as {newest}")
     facts = collect(run, folder)
     path = folder / f"{run.date}.html"
     write_text(path, render(facts, bundle(run.profile.home / "cache")))

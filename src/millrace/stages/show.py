@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,16 +19,22 @@ def results_grid(results: Sequence[StageResult], title: str | None = None) -> Gr
     grid = Grid(title=title, title_justify="left")
     for name in ("stage", "version"):
         grid.add_column(name)
-    for name in ("rows in", "out", "quarantined", "duplicates", "seconds"):
-        grid.add_column(name, justify="right")
+    for name in ("rows in", "out", "quarantined", "duplicates", "not taken", "seconds"):
+        grid.add_column(name, justify="right", no_wrap=True)
     for result in results:
         ledger = result.ledger
         counts = (
-            [ledger.rows_in, ledger.rows_out, sum(ledger.quarantined.values()), ledger.duplicates]
+            [
+                ledger.rows_in,
+                ledger.rows_out,
+                sum(ledger.quarantined.values()),
+                ledger.duplicates,
+                ledger.not_sampled + sum(ledger.other.values()),
+            ]
             if ledger is not None
             else []
         )
-        cells = [f"{count:,}" for count in counts] or ["", "", "", ""]
+        cells = [f"{count:,}" for count in counts] or [""] * 5
         version = "" if result.version is None else str(result.version)
         grid.add_row(result.stage, version, *cells, f"{result.seconds:.1f}")
     return grid
@@ -79,9 +86,11 @@ def show_status(status: dict[str, Any]) -> None:
         console.print("champion: none yet")
         return
     former = f", before it version {champion['former'][0]}" if champion["former"] else ""
-    console.print(f"champion: version {champion['version']}, trained on the night of {champion['interval']}{former}")
-    shown = {name: value for name, value in champion["evaluation"].items() if value is not None}
-    console.print("  on its holdout: " + ", ".join(f"{name} {value:.4f}" for name, value in shown.items()))
+    night = "" if champion["interval"] == "all" else f", trained for {champion['interval']}"
+    print(f"champion: version {champion['version']}{night}{former}")
+    for name, value in champion["evaluation"].items():
+        if value is not None:
+            print(f"  {name:<18} {value:.4f}  on its holdout")
 
 
 def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any]]:
@@ -126,14 +135,11 @@ def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any
 
 def show_lookup(found: list[dict[str, Any]]) -> None:
     """Print where keys are for people."""
-    console = Console()
     for entry in found:
-        console.print(f"{entry['column']} {entry['key']}: {entry['rows']:,} rows in {len(entry['locations'])} files")
-        for place in entry["locations"]:
-            console.print(
-                f"  {place['data_interval']}  shard {place['shard']}  {place['rows']:>7,} rows  {place['path']}"
-            )
+        print(f"{entry['column']} {entry['key']}: {entry['rows']:,} rows in {len(entry['locations'])} files")
+        for place in [] if "records" in entry else entry["locations"]:
+            print(f"  {place['data_interval']}  shard {place['shard']}  {place['rows']:>7,} rows  {place['path']}")
         if entry["by_another_key"]:
-            console.print(f"  not looked at, as sharded by another column: {', '.join(entry['by_another_key'])}")
+            print(f"  not looked at, as sharded by another column: {', '.join(entry['by_another_key'])}")
         for record in entry.get("records", []):
-            console.print(record)
+            print(json.dumps(record, default=str))
