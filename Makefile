@@ -16,7 +16,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml requirements-uv.txt
 	@command -v $(PYTHON) >/dev/null || { echo "expected Python 3.11 as '$(PYTHON)', found none; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt
-	$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@echo "installing about 250 packages into $(VENV) (1.6 GB); a minute or so"
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 

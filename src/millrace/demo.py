@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def run_demo(folder: Path, *, nights: int, rows: int, seed: int) -> dict[str, An
             run_night(client, night, say)
         training = stage_results(client, f"{NAME}_train", TRAINING)
         scoring = stage_results(client, f"{NAME}_score", SCORING)
+        for dag in (f"{NAME}_train", f"{NAME}_score"):
+            client.switch(dag, on=False)  # the data ends here: a schedule would find no files
+        say("stopping Airflow")
     say("Airflow is stopped")
     summary = summarise(training + scoring, time.monotonic() - began)
     show_summary(Console(), summary, training + scoring)
@@ -73,14 +77,21 @@ def run_night(client: AirflowClient, night: date, say: Any) -> None:
     """Let Airflow retrain on one night, and wait for the scoring that follows."""
     for run in client.backfill(f"{NAME}_train", night, night):
         say(f"[bold]night of {night}[/bold]: Airflow runs {NAME}_train")
-        client.wait(f"{NAME}_train", run, progress=lambda _, task, state: tell(say, task, state))
-    client.wait_for_idle(f"{NAME}_score", progress=lambda _, task, state: tell(say, task, state))
+        client.wait(f"{NAME}_train", run, progress=teller(client, f"{NAME}_train", say))
+    client.wait_for_idle(f"{NAME}_score", progress=teller(client, f"{NAME}_score", say))
 
 
-def tell(say: Any, task: str, state: str) -> None:
-    """One line per change that people want to see."""
-    if state in ("running", "success", "failed", "up_for_retry", "skipped"):
-        say(f"    {task:<10} {state}")
+def teller(client: AirflowClient, dag: str, say: Any) -> Callable[[str, str, str], None]:
+    """Tells one line per change that people want to see; of a task that is done, what it did."""
+
+    def tell(run: str, task: str, state: str) -> None:
+        if state == "success":
+            details = (client.result(dag, run, task) or {}).get("details", {})
+            say(f"    {task:<10} done     {details.get('words', '')}")
+        elif state in ("running", "failed", "up_for_retry", "skipped"):
+            say(f"    {task:<10} {state}")
+
+    return tell
 
 
 def stage_results(client: AirflowClient, dag: str, stages: tuple[str, ...]) -> list[StageResult]:
@@ -139,7 +150,7 @@ def show_summary(console: Console, summary: dict[str, Any], results: list[StageR
         console.print(evaluation["words"])
     champion = summary["champion"]
     if champion:
-        console.print(f"champion  version {champion['version']}, trained on the night of {champion['interval']}")
+        console.print(f"champion  version {champion['version']}, trained in the night of {champion['interval']}")
     if summary["scores"]:
         console.print(f"scores    {summary['scores']['rows']:,} rows in {summary['scores']['where']}")
     console.print(f"report    {summary['report']}")

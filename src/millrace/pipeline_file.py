@@ -71,10 +71,11 @@ def find(name: str, folder: Path) -> Path:
     if path.exists():
         return path
     known = sorted(each.stem for each in folder.glob("*.yaml"))
+    other = f"write it with: millrace init {direct.stem} FILES; or go to its folder, or set MILLRACE_PIPELINES"
     raise PipelineFileError(
         f"no pipeline {name!r} in {folder}",
         expected=f"one of {', '.join(known)}" if known else "a YAML file there",
-        hint=nearest(name, known) or f"write it with: millrace init {name} FILES",
+        hint=nearest(direct.stem, known) or other,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 from airflow.sdk.timezone import utcnow
 
 from millrace.airflow.dates import context_date
@@ -77,6 +77,8 @@ class ScoreOperator(BaseOperator):
             announced = announcements(context, self.asset)
             if context["params"].get("date") or not announced:
                 announced = {context_date(context, self.interval): {}}
+            elif all(each.get("model_version") is None for each in announced.values()):
+                raise AirflowSkipException("no model was good enough to become champion yet: nothing to score with")
             results = []
             for date in sorted(announced):
                 self.date = date
@@ -153,7 +155,7 @@ class explained:  # noqa: N801 - reads as a word in `with explained(stage):`
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or not isinstance(error, Exception):
+        if not isinstance(error, Exception) or isinstance(error, AirflowSkipException):
             return
         log.error("%s failed: %s", self.stage, probable_cause(error))
         if isinstance(error, FINAL):

@@ -128,6 +128,9 @@ def run_stages(run: Run, first: str, last: str) -> list[StageResult]:
         if run.pipeline.label is None and name in LEARNING:
             run.say(f"{name}: left out, no column has the role label")
             continue
+        if name == "score" and any(each.stage == "promote" and each.version is None for each in results):
+            run.say("score: left out, no model was good enough to become champion yet")
+            continue
         result = run_one(name, replace(run, upstream=dict(versions)))
         results.append(result)
         if result.version is not None:
