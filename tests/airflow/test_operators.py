@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from millrace.airflow import operators
 from millrace.airflow.dag_builder import champion_asset
@@ -65,10 +65,19 @@ def test_scoring_runs_once_per_announced_interval(calls: list[Any]) -> None:
     asset = champion_asset("tiny")
     stage = operators.ScoreOperator(pipeline="tiny", stage="score", interval="daily", asset=asset)
     dates = ("2018-04-02", "2018-04-01", "2018-04-02")
-    events = [SimpleNamespace(extra={"date": date, "window": "3d"}) for date in dates]
+    events = [SimpleNamespace(extra={"date": date, "window": "3d", "model_version": 1}) for date in dates]
     result = stage.execute(context() | {"triggering_asset_events": {asset: events}})
     assert [call[2] for call in calls] == ["2018-04-01", "2018-04-02"]
     assert result["dates"] == ["2018-04-01", "2018-04-02"]
+
+
+def test_without_a_champion_scoring_is_skipped(calls: list[Any]) -> None:
+    asset = champion_asset("tiny")
+    stage = operators.ScoreOperator(pipeline="tiny", stage="score", interval="daily", asset=asset)
+    events = [SimpleNamespace(extra={"date": "2018-04-01", "model_version": None})]
+    with pytest.raises(AirflowSkipException, match="no model was good enough"):
+        stage.execute(context() | {"triggering_asset_events": {asset: events}})
+    assert calls == []
 
 
 def test_a_triggered_scoring_run_uses_the_form(calls: list[Any]) -> None:
