@@ -21,7 +21,7 @@ from millrace.stage_names import SCORING, TRAINING
 from millrace.stages import open_run
 from millrace.stages.context import StageResult
 from millrace.stages.learn import champion_summary
-from millrace.stages.show import results_grid
+from millrace.stages.show import console, results_grid
 from millrace.storage.ledger import Ledger
 
 NAME = "clicks"
@@ -37,11 +37,11 @@ def run_demo(folder: Path, *, nights: int, rows: int, seed: int) -> dict[str, An
     """
     if not 1 <= nights <= DAYS - 14:
         raise RequestError("nights", expected=f"1 to {DAYS - 14}", found=str(nights))
-    console = Console(stderr=True)
+    told = console(stderr=True)
     began = time.monotonic()
 
     def say(words: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:5.0f} s[/dim]  {words}", highlight=False)
+        told.print(f"[dim]{time.monotonic() - began:5.0f} s[/dim]  {words}", highlight=False, soft_wrap=True)
 
     data = folder / "data" / NAME
     say(f"making about {rows:,} rows of click logs over {DAYS} days in {data.relative_to(folder)}")
@@ -69,7 +69,7 @@ def run_demo(folder: Path, *, nights: int, rows: int, seed: int) -> dict[str, An
         say("stopping Airflow")
     say("Airflow is stopped")
     summary = summarise(training + scoring, time.monotonic() - began)
-    show_summary(Console(), summary, training + scoring)
+    show_summary(console(), summary, training + scoring)
     return summary
 
 
@@ -129,9 +129,9 @@ def summarise(results: list[StageResult], seconds: float) -> dict[str, Any]:
     }
 
 
-def show_summary(console: Console, summary: dict[str, Any], results: list[StageResult]) -> None:
+def show_summary(out: Console, summary: dict[str, Any], results: list[StageResult]) -> None:
     """Print the tables that end the demo."""
-    console.print(results_grid(results, title="What each stage did in all nights"))
+    out.print(results_grid(results, title="What each stage did in all nights"))
     evaluation = summary["evaluation"]
     if evaluation:
         grid = Grid(
@@ -146,13 +146,13 @@ def show_summary(console: Console, summary: dict[str, Any], results: list[StageR
         ):
             if metrics:
                 grid.add_row(f"{title}, version {version}", *(f"{metrics[metric]:.4f}" for metric in METRICS))
-        console.print(grid)
-        console.print(evaluation["words"])
+        out.print(grid)
+        out.print(evaluation["words"], soft_wrap=True)
     champion = summary["champion"]
     if champion:
-        console.print(f"champion  version {champion['version']}, trained in the night of {champion['interval']}")
+        out.print(f"champion  version {champion['version']}, trained in the night of {champion['interval']}")
     if summary["scores"]:
-        console.print(f"scores    {summary['scores']['rows']:,} rows in {summary['scores']['where']}")
-    console.print(f"report    {summary['report']}")
-    console.print("UI        .venv/bin/millrace up   (then open the address that it prints)")
-    console.print(f"done in {summary['seconds']:.0f} s")
+        out.print(f"scores    {summary['scores']['rows']:,} rows in {summary['scores']['where']}")
+    out.print(f"report    {summary['report']}")
+    out.print("UI        .venv/bin/millrace up   (then open the address that it prints)")
+    out.print(f"done in {summary['seconds']:.0f} s")

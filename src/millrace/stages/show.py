@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +15,18 @@ from millrace.stages.context import Run, StageResult
 from millrace.storage.parts import Part
 
 
+def console(*, stderr: bool = False) -> Console:
+    """Where tables are printed: as wide as the terminal, or wide enough for them where there is none."""
+    return (
+        Console(stderr=stderr) if (sys.stderr if stderr else sys.stdout).isatty() else Console(stderr=stderr, width=120)
+    )
+
+
 def results_grid(results: Sequence[StageResult], title: str | None = None) -> Grid:
     """A row a stage: its table's version, rows in, out, quarantined, duplicates, and seconds."""
     grid = Grid(title=title, title_justify="left")
     for name in ("stage", "version"):
-        grid.add_column(name)
+        grid.add_column(name, no_wrap=True)
     for name in ("rows in", "out", "quarantined", "duplicates", "not taken", "seconds"):
         grid.add_column(name, justify="right", no_wrap=True)
     for result in results:
@@ -42,7 +50,7 @@ def results_grid(results: Sequence[StageResult], title: str | None = None) -> Gr
 
 def results_table(results: Sequence[StageResult]) -> None:
     """Print the table of results."""
-    Console().print(results_grid(results))
+    console().print(results_grid(results))
 
 
 def status_of(run: Run) -> dict[str, Any]:
@@ -79,8 +87,7 @@ def show_status(status: dict[str, Any]) -> None:
     grid.add_column("newest")
     for name, facts in status["tables"].items():
         grid.add_row(name, str(facts["version"]), f"{facts['rows']:,}", f"{facts['files']:,}", facts["newest"])
-    console = Console()
-    console.print(grid)
+    console().print(grid)
     champion = status["champion"]
     if champion is None:
         console.print("champion: none yet")
