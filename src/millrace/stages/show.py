@@ -90,7 +90,7 @@ def show_status(status: dict[str, Any]) -> None:
     console().print(grid)
     champion = status["champion"]
     if champion is None:
-        console.print("champion: none yet")
+        print("champion: none yet")
         return
     former = f", before it version {champion['former'][0]}" if champion["former"] else ""
     night = "" if champion["interval"] == "all" else f", trained for {champion['interval']}"
