@@ -241,5 +241,6 @@ def _learning_lines(guesses: Sequence[Guess], label: str | None, interval: str |
         lines.append("evaluate: {fraction: 0.2}  # there is no time, so a fifth of the rows judges")
     metric = "average_precision" if rate < 0.005 else "roc_auc"
     why = "tells rare positives apart best" if rate < 0.005 else "doesn't depend on a threshold"
-    lines += [f"promote: {{metric: {metric}, approval: automatic}}  # {why}", "score: {table: sharded}"]
-    return [*lines, ending]
+    margin = 0.005 if rate < 0.005 else 0.002
+    lines.append(f"promote: {{metric: {metric}, margin: {margin}, approval: automatic}}  # {why}")
+    return [*lines, "score: {table: sharded}", ending]

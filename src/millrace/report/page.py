@@ -83,7 +83,7 @@ def cards_of(facts: ReportFacts) -> list[Card]:
         value, _, interval = with_interval(own_figure).partition(" ")
         cards.append(Card(metric(found.metric), value, f"{interval} on {count(found.rows)} holdout rows"))
         mood = "good" if found.promote else "odd" if found.awaits_approval else ""
-        word = "promoted" if found.promote else "awaits approval" if found.awaits_approval else "kept back"
+        word = "promoted" if found.promote else "awaits approval" if found.awaits_approval else "not promoted"
         cards.append(Card("candidate", word, decision_words(found), mood))  # type: ignore[arg-type]
     return cards
 

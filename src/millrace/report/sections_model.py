@@ -223,7 +223,7 @@ def _history(facts: ReportFacts) -> list[Chart | Table]:
         for past in known
     ]
     body = [
-        [past.interval, str(past.version), with_interval(past.figure), "promoted" if past.promoted else "kept back"]
+        [past.interval, str(past.version), with_interval(past.figure), "promoted" if past.promoted else "not promoted"]
         for past in known
     ]
     promoted = sum(past.promoted for past in known)
