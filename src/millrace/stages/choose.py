@@ -36,8 +36,12 @@ def read_statistics(run: Run) -> dict[str, Stats]:
     """The statistics of each usable interval of the window."""
     names = usable(run, "stats")
     if not names:
+        window, known = run.window(), run.tokens("stats")
         raise GateClosed(
-            "no statistics in the window", hint=f"millrace run {run.pipeline.name} --from check --until stats"
+            "no statistics in the window",
+            expected=f"rows of {window[0]} to {window[-1]}",
+            found=f"none; the newest are of {max(known)}" if known else "none at all",
+            hint=f"give another date, or first run: millrace run {run.pipeline.name} --until stats",
         )
     return from_table(run.table("stats").read(run.version("stats"), intervals=names))
 
