@@ -114,3 +114,12 @@ def test_wrong_requests(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("mine")
     with pytest.raises(RequestError, match="--force"):
         write_pipeline_file("x", [str(file)], tmp_path, label=None, force=False)
+
+
+@pytest.mark.parametrize(("odd", "rule"), [(3, ["no", "yes"]), (60, None)])
+def test_a_labels_odd_values_are_dirt_only_where_they_are_few(tmp_path: Path, odd: int, rule: list[str] | None) -> None:
+    file = tmp_path / "orders.csv"
+    labels = ["maybe"] * odd + ["yes"] * 60 + ["no"] * (200 - odd)
+    file.write_text("shop,returned\n" + "".join(f"{'ab'[i % 2]},{label}\n" for i, label in enumerate(labels)))
+    pipeline, _ = write(tmp_path, file, label="returned")
+    assert pipeline.rule("returned").values == rule

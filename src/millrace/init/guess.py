@@ -58,6 +58,7 @@ class Guess:
     maximum: float | None = None
     negative: float = 0.0
     values: tuple[str, ...] = field(default=())
+    usual_share: float = 0.0  # share of the two most frequent values
 
     @property
     def never_negative(self) -> bool:
@@ -144,7 +145,8 @@ def guess_type(name: str, source: str, column: pl.Series) -> Guess:
             return replace(base, type=kind, role="time", formats=written)
     counts = filled.value_counts(sort=True)
     values = tuple(counts[filled.name].head(60).to_list()) if distinct <= 50 and distinct < len(filled) / 5 else ()
-    return replace(base, values=values).why(f"{distinct:,} values")
+    share = float(counts["count"].head(2).sum()) / len(filled)
+    return replace(base, values=values, usual_share=share).why(f"{distinct:,} values")
 
 
 def _is_code(filled: pl.Series, numbers: pl.Series) -> bool:

@@ -27,6 +27,7 @@ from millrace.pipeline_file import load, nearest
 from millrace.spec import Source
 
 MAX_CHECKS = 30
+MOSTLY_TWO = 0.95  # where two values are so much of a label, the others are dirt
 NAME = r"[a-z][a-z0-9_]{0,62}"
 NIGHTLY = '"0 2 * * *"  # every night at two, UTC'
 NOT_NULL = "expect: column_values_to_not_be_null"
@@ -178,7 +179,8 @@ def _check_lines(guesses: Sequence[Guess]) -> list[str]:
         if guess.role == "numeric" and guess.never_negative:
             lines.append(f"  - {{{BETWEEN}, column: {guess.name}, min_value: 0, mostly: 0.99, severity: warn}}")
         if guess.role in ("categorical", "label") and guess.values and len(guess.values) <= 20:
-            values = json.dumps(list(guess.usual if guess.role == "label" else guess.values), ensure_ascii=False)
+            two = guess.role == "label" and guess.usual_share > MOSTLY_TWO
+            values = json.dumps(list(guess.usual if two else guess.values), ensure_ascii=False)
             lines.append(
                 f"  - {{expect: column_values_to_be_in_set, column: {guess.name}, value_set: {values}, mostly: 0.95, "
                 "severity: warn}  # all values seen"
@@ -191,7 +193,7 @@ def _clean_lines(guesses: Sequence[Guess]) -> list[str]:
     for guess in guesses:
         if guess.role == "leak":
             lines.append(f"  {guess.name}: drop  # it leaks the label")
-        elif guess.role == "label" and len(guess.values) > 2:
+        elif guess.role == "label" and len(guess.values) > 2 and guess.usual_share > MOSTLY_TWO:
             usual = json.dumps(list(guess.usual), ensure_ascii=False)
             lines.append(f"  {guess.name}: {{values: {usual}, on_violation: quarantine}}  # the rest looks like dirt")
         elif guess.role == "label" and guess.type == "int8":
