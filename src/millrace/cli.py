@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +84,9 @@ def emit(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
         show(document)
 
 
-def speaker(as_json: bool) -> Callable[[str], None]:
-    """Where progress goes: standard error, so that standard output holds results alone."""
-
-    @wraps(click.echo)
-    def say(words: str) -> None:
-        click.secho(f"  {words}", err=True, dim=True)
-
-    return say
+def say(words: str) -> None:
+    """Progress goes to standard error, so that standard output holds results alone."""
+    click.secho(f"  {words}", err=True, dim=True)
 
 
 @main.command()
@@ -138,7 +132,7 @@ def run(
     from millrace.stages import open_run, run_stages
     from millrace.stages.show import results_table
 
-    opened = open_run(name, date, profile=profile, options=options, say=speaker(as_json))
+    opened = open_run(name, date, profile=profile, options=options, say=say)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
     documents = [result.model_dump(mode="json") for result in results]

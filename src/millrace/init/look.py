@@ -81,8 +81,8 @@ def look_at(uris: Sequence[str]) -> Look:
         rows = pl.concat(frames, how="diagonal")
         owners = _owners(chosen, [len(frame) for frame in frames], file_date, interval)
         return Look(files, kind, None, rows.columns, encoding, rows, file_date, interval, owners)
-    records = [_records(text, sniff_delimiter(texts[0][0])) for text, _ in texts]
     delimiter = sniff_delimiter(texts[0][0])
+    records = [_records(text, delimiter) for text, _ in texts]
     kind = "tsv" if delimiter == "\t" else "csv"
     body = [record for each in records for record in each[1:]]
     header = sniff_header(records[len(chosen) // 2], body)

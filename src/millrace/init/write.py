@@ -68,7 +68,7 @@ def pipeline_text(name: str, uris: Sequence[str], look: Look, label: str | None)
     guesses = assign_roles(guesses, label)
     if label:
         guesses = find_leaks(look.rows, guesses, markers, label)
-    time = time_column(guesses, label)
+    time = time_column(guesses)
     guesses = [
         replace(guess, role="ignore").why("another time") if guess.role == "time" and guess.name != time else guess
         for guess in guesses
@@ -103,12 +103,12 @@ def pipeline_text(name: str, uris: Sequence[str], look: Look, label: str | None)
     lines += ["columns:", *(_column_line(guess, look) for guess in guesses)]
     lines += _check_lines(guesses)
     lines += _clean_lines(guesses)
-    lines += _shard_lines(guesses, key, time)
+    lines += _shard_lines(guesses, key)
     lines += _learning_lines(guesses, label, interval, look)
     return "\n".join(lines) + "\n"
 
 
-def time_column(guesses: Sequence[Guess], label: str | None) -> str | None:
+def time_column(guesses: Sequence[Guess]) -> str | None:
     """The column that says when a row happened: the fullest time that is no leak."""
     times = [guess for guess in guesses if guess.role == "time" and guess.nulls < 0.05]
     best = max(times, key=lambda guess: (guess.type == "timestamp", -guess.nulls), default=None)
@@ -205,7 +205,7 @@ def _clean_lines(guesses: Sequence[Guess]) -> list[str]:
     return ["clean:", *lines] if lines else []
 
 
-def _shard_lines(guesses: Sequence[Guess], key: str | None, time: str | None) -> list[str]:
+def _shard_lines(guesses: Sequence[Guess], key: str | None) -> list[str]:
     by = key
     if by is None:
         candidates = [g for g in guesses if g.role == "categorical" and g.distinct > 16 and g.nulls < 0.5]

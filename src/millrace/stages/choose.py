@@ -15,11 +15,11 @@ from millrace.data.stats import Stats, from_table
 from millrace.errors import GateClosed, RequestError
 from millrace.spec import Pipeline, Sample
 from millrace.stages.context import Run, StageResult, digest, within
-from millrace.stages.ingest import salt
 from millrace.stages.rows import base, commit_rows, conserved, rows_of
 from millrace.storage.commits import EVERYTHING, Commit
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
+from millrace.storage.tables import Table
 
 DRIFT = pa.schema([pa.field("data_interval", pa.string()), pa.field("verdict", pa.string())])
 
@@ -101,7 +101,7 @@ def sample(run: Run) -> StageResult:
     verdict = read_drift(run, run.version("drift")) if run.kind != "none" else None
     splits = run.part_splits("sharded", version, holdout.training)
     used = {name: token for name, token in run.tokens("sharded").items() if name in holdout.training}
-    transaction = run.transaction("sample", used, pipeline.sample, pipeline.shard, verdict, holdout, salt(run, table))
+    transaction = run.transaction("sample", used, pipeline.sample, pipeline.shard, verdict, holdout, forced(run, table))
     committed = table.committed(transaction) if table.exists() else None
     if committed is not None and not table.whole(committed):  # a vacuum took it: it is drawn again
         transaction, committed = f"{transaction}/{base(table)}", None
@@ -150,6 +150,11 @@ def sample_version(run: Run) -> int:
         hint = f"millrace run {run.pipeline.name} --date {run.date} --from sample"
         raise GateClosed(f"no sample was drawn for {run.date}", hint=hint)
     return found
+
+
+def forced(run: Run, table: Table) -> int | None:
+    """With `force`, a transaction of its own per table version, so that the sample is drawn again."""
+    return table.version() if run.options.force and table.exists() else None
 
 
 def asked(run: Run) -> Pipeline:

@@ -24,7 +24,7 @@ from millrace.mapreduce.job import ColumnJob, JobPlan
 from millrace.mapreduce.manifest import weight
 from millrace.mapreduce.run import run_job
 from millrace.profiles import Profile, Runner
-from millrace.spec import Duration, Method, Pipeline, parse_duration
+from millrace.spec import Duration, Method, Pipeline
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
 
@@ -176,6 +176,3 @@ def within(tokens: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
     """The tokens of these intervals alone."""
     wanted = set(names)
     return {name: token for name, token in tokens.items() if name in wanted}
-
-
-__all__ = ["Options", "Run", "StageResult", "digest", "parse_duration", "stale", "within"]

@@ -427,11 +427,6 @@ def stale_intervals(
     return sorted(todo)
 
 
-def salt(run: Run, table: Any) -> int | None:
-    """With `force`, a transaction of its own per table version, so that the interval is done again."""
-    return table.version() if run.options.force and table.exists() else None
-
-
 def nothing_new(run: Run, stage: str, name: str) -> StageResult:
     """The result of a stage that finds every interval done."""
     table = run.table(name)
@@ -459,6 +454,3 @@ def told_range(names: list[str]) -> str:
     if names == [EVERY]:
         return "all intervals"
     return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)} intervals)"
-
-
-__all__ = ["EVERY", "check", "clean", "nothing_new", "read_verdicts", "salt", "stale_intervals", "told_range"]
