@@ -250,3 +250,27 @@ def test_a_form_that_asks_for_a_sample_which_cant_be_drawn(run: Go, orders: Path
     rewrite(orders, "shard: {by: customer, shards: 2}\n", "")
     with pytest.raises(RequestError, match="role key"):
         run(last="sample", sample_method="cluster")
+
+
+def test_a_backfilled_model_doesnt_replace_one_that_was_taught_later(run: Go, orders: Path) -> None:
+    rewrite(orders, "window: 12d", "window: 12d\npromote: {confidence: 0.5}")
+    for night in ("2026-01-10", "2026-01-11", "2026-01-12"):
+        run(night, last="promote")
+    opened = open_run("orders", "2026-01-11")
+    store = registry(opened)
+    store.promote("orders", 3)
+    before = store.versions("orders")
+    _, results = run("2026-01-11", last="promote")  # the same night, only looked at again
+    assert results["promote"].details["champion"] == 3
+    assert store.versions("orders") == before
+
+    rewrite(orders, "promote: {", "train: {model: decision_tree}\npromote: {")
+    _, results = run("2026-01-11", last="promote", force=True)
+    details = results["promote"].details
+    assert (details["promoted"], store.champion("orders")) == (False, 3)
+    assert details["words"] == (
+        "not promoted: the champion was taught until 2026-01-12, this candidate until 2026-01-11: "
+        "only --approve makes it champion"
+    )
+    _, results = run("2026-01-11", first="promote", last="promote", approved=True)
+    assert (results["promote"].details["promoted"], store.champion("orders")) == (True, 4)

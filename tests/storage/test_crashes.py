@@ -57,7 +57,7 @@ def test_a_kill_in_the_race_for_one_interval_leaves_one_writer_s_rows(tmp_path, 
 
 def test_a_fault_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setenv(faults.VARIABLE, "after_lunch")
-    with pytest.raises(RequestError, match="expected one of after_part_write, before_commit, after_commit"):
+    with pytest.raises(RequestError, match="expected one of before_part_write, after_part_write"):
         faults.reach("before_commit")
 
 

@@ -21,6 +21,7 @@ from millrace.data.raw import RawBatch, Split, read_split
 from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import summary
 from millrace.spec import Pipeline
+from millrace.storage import faults
 from millrace.storage.files import open_input
 from millrace.storage.refusals import is_refusal, write_refused
 
@@ -136,10 +137,12 @@ class ColumnJob(MRJob):
     def run_mapper(self, step_num: int = 0) -> None:
         with self._own_stdout():
             super().run_mapper(step_num)
+        faults.reach("after_task_report")
 
     def run_reducer(self, step_num: int = 0) -> None:
         with self._own_stdout():
             super().run_reducer(step_num)
+        faults.reach("after_task_report")
 
     @contextlib.contextmanager
     def _own_stdout(self) -> Iterator[None]:
@@ -156,7 +159,9 @@ class ColumnJob(MRJob):
     def _guarded(self, where: str, pairs: Iterator[Pair]) -> Iterator[Pair]:
         """The pairs; a failure says where it happened."""
         try:
-            yield from pairs or ()
+            for pair in pairs or ():
+                faults.reach("before_task_report")
+                yield pair
         except MillraceError as error:
             error.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
             raise

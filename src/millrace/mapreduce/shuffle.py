@@ -17,6 +17,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from millrace.errors import CorruptData
+from millrace.storage import faults
 from millrace.storage.files import open_input
 
 BUFFER = 64 << 20
@@ -75,10 +76,12 @@ class ShuffleWriter:
 
     def close(self) -> list[Ref]:
         """Writes what is held; returns the refs in the order of the file. Without rows there is no file."""
+        faults.reach("before_shuffle_index")
         self._flush()
         if self.file is not None:
             self.file.close()
             self.file = None
+        faults.reach("after_shuffle_index")
         return self.refs
 
     def discard(self) -> None:

@@ -36,6 +36,23 @@ def decide(candidate: Evaluation, rule: Promote, comparison: Comparison | None =
     return Decision(promote=passed, reason=reason, figures=figures)
 
 
+def taught_later(champion: str | None, candidate: str) -> str | None:
+    """Why a candidate of an earlier interval than the champion's isn't promoted by itself; None where it isn't earlier.
+
+    A backfill is judged on the holdout of its own, older night: winning there says nothing about the nights since.
+
+    >>> taught_later("2026-01-12", "2026-01-11")
+    'the champion was taught until 2026-01-12, this candidate until 2026-01-11: only --approve makes it champion'
+    >>> taught_later("2026-01-12", "2026-01-12"), taught_later(None, "2026-01-12")
+    (None, None)
+    """
+    if champion is None or champion <= candidate:  # names of intervals sort in time
+        return None
+    return (
+        f"the champion was taught until {champion}, this candidate until {candidate}: only --approve makes it champion"
+    )
+
+
 def _against_nothing(candidate: Evaluation, rule: Promote) -> tuple[bool, str, dict[str, float]]:
     metric = rule.metric
     estimate, trivial = candidate.metrics[metric], candidate.baseline[metric] or 0.0

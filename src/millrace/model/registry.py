@@ -23,9 +23,12 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.errors import GateClosed, InputError, RequestError, ServiceError
 from millrace.model.model_file import JSON, LoadedModel, read_model, write_model
+from millrace.storage.faults import reach
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TRANSACTION, HISTORY = "millrace.transaction", "millrace.champions"
+INTERVAL = "millrace.interval"
+ROLLED_BACK, ROLLING_BACK = "millrace.rolled_back", "millrace.rolling_back"
 HISTORY_LENGTH = 200
 MODEL_FOLDER, SCORER_FOLDER = "model", "scorer"
 
@@ -80,27 +83,42 @@ class Registry:
         """Store a candidate and return its version; the alias `challenger` moves to it.
 
         `files` (name → content) are stored beside the model. The same transaction again returns the same version and
-        stores nothing; after a crash half-way, the rerun completes it.
+        stores nothing; after a crash half-way, the rerun completes it. The version is made last, from a run that is
+        whole: none that `find` shows lacks a file or a figure.
         """
         with _service("store a model"):
-            existing = self.find(run)
+            existing = self.resume(run)
             if existing is not None:
-                self._challenge(run.pipeline, existing)
                 return existing
+            reach("before_registry_write")
             run_id, folder = self._run(run)
+            reach("after_registry_run")
             with tempfile.TemporaryDirectory() as scratch:
                 local = Path(scratch)
                 write_model(local, model.estimator, model.info.model_copy(update={"versions": run.versions}))
                 for name, content in (files or {}).items():
                     (local / name).write_bytes(content)
                 self._client.log_artifacts(run_id, scratch, MODEL_FOLDER)
+            reach("after_registry_files")
             self._log(run_id, model, metrics, run)
-            self._ensure_model(run.pipeline)
-            tags = {TRANSACTION: run.transaction, "millrace.interval": run.interval, "millrace.stage": run.stage}
-            made = self._client.create_model_version(run.pipeline, f"{folder}/{MODEL_FOLDER}", run_id, tags=tags)
+            reach("after_registry_figures")
             self._client.set_terminated(run_id, "FINISHED")
+            reach("after_registry_run_end")
+            self._ensure_model(run.pipeline)
+            tags = {TRANSACTION: run.transaction, INTERVAL: run.interval, "millrace.stage": run.stage}
+            made = self._client.create_model_version(run.pipeline, f"{folder}/{MODEL_FOLDER}", run_id, tags=tags)
+            reach("after_registry_write")
             self._challenge(run.pipeline, int(made.version))
             return int(made.version)
+
+    def resume(self, run: RunInfo) -> int | None:
+        """As `find`, after what a crash left undone: see `settle`; a version that lacks its alias gets it."""
+        with _service("read the registry"):
+            self.settle(run.pipeline)
+            found = self.find(run)
+            if found is not None:
+                self._challenge(run.pipeline, found)
+        return found
 
     def find(self, run: RunInfo) -> int | None:
         """The version that this transaction made, None where it made none yet."""
@@ -115,43 +133,68 @@ class Registry:
 
     def challenger(self, name: str) -> int | None:
         """The newest candidate that wasn't promoted, None where there is none."""
-        return self._alias(name, CHALLENGER)
+        found = self._alias(name, CHALLENGER)
+        return None if found == self.champion(name) else found  # a crash inside `promote` may leave it there
 
     def promote(self, name: str, version: int) -> int | None:
-        """Make a version champion and return the former one. Promoting the champion again changes nothing.
+        """Make a version champion and return the former one.
 
-        Raises RequestError where there is no such version.
+        Promoting the champion again changes nothing. Raises RequestError where there is no such version.
         """
         self.version(name, version)
+        self.settle(name)
         former = self.champion(name)
         with _service("promote a model"):
             if former != version:
                 if former is not None:  # first the history: a crash in between leaves the old champion, and no gap
                     self._write_history(name, [*self._former(name, former), former])
-                self._client.set_registered_model_alias(name, CHAMPION, str(version))
-            if self.challenger(name) == version:
-                self._client.delete_registered_model_alias(name, CHALLENGER)
+                self._move(name, CHAMPION, version)
+        self.settle(name)
         return former
+
+    def settle(self, name: str) -> None:
+        """Do what a crash left undone: the end of a rollback, or the alias `challenger` of what became champion."""
+        with _service("complete what was begun"):
+            model = self._model(name)
+            if model is not None and ROLLING_BACK in model.tags:
+                self._roll_back(name, *json.loads(model.tags[ROLLING_BACK]))
+            champion = self.champion(name)
+            if champion is not None and self._alias(name, CHALLENGER) == champion:
+                self._move(name, CHALLENGER, None)
 
     def rollback(self, name: str) -> tuple[int, int]:
         """Make the former champion champion again; returns (from, to).
 
-        Raises GateClosed where there is no former champion.
+        What it is about to do is written down first: the next call completes one that was killed, instead of going
+        back once more. Raises GateClosed where there is no former champion.
         """
+        with _service("roll a model back"):
+            model = self._model(name)
+            begun = None if model is None else model.tags.get(ROLLING_BACK)
+            left, to, history = json.loads(begun) if begun else self._plan_rollback(name)
+            if not begun:
+                self._tag_model(name, ROLLING_BACK, json.dumps([left, to, history]))
+            self._roll_back(name, left, to, history)
+        return left, to
+
+    def _roll_back(self, name: str, left: int, to: int, history: list[int]) -> None:
+        self.tag(name, left, {ROLLED_BACK: "true"})
+        self._move(name, CHAMPION, to)
+        self._write_history(name, history)
+        self._client.delete_registered_model_tag(name, ROLLING_BACK)
+
+    def _plan_rollback(self, name: str) -> tuple[int, int, list[int]]:
+        """From which version, to which, and the history that stays."""
         current = self.champion(name)
         former = self._former(name, current)
         if current is None or not former:
             raise GateClosed(f"{name} has no former champion to go back to", found=f"champion {current or 'none'}")
-        with _service("roll a model back"):
-            self._client.set_registered_model_alias(name, CHAMPION, str(former[-1]))
-            self._client.set_model_version_tag(name, str(current), "millrace.rolled_back", "true")
-            self._write_history(name, former[:-1])
-        return current, former[-1]
+        return current, former[-1], former[:-1]
 
     def rolled_back(self, name: str, version: int) -> bool:
         """Whether a version was champion and a person went back behind it."""
         with _service("read the registry"):
-            return "millrace.rolled_back" in self._client.get_model_version(name, str(version)).tags
+            return ROLLED_BACK in self._client.get_model_version(name, str(version)).tags
 
     def history(self, name: str) -> list[int]:
         """Former champions, the latest last."""
@@ -200,7 +243,12 @@ class Registry:
             for file, content in files.items():
                 (Path(scratch) / file).write_bytes(content)
             run_id = self._client.get_model_version(name, str(version)).run_id
-            self._client.log_artifacts(run_id, scratch, SCORER_FOLDER)
+            reach("before_scorer_write")
+            for path in sorted(Path(scratch).iterdir(), key=lambda path: (path.name == JSON, path.name)):
+                if path.name == JSON:  # last: it makes the folder a scorer
+                    reach("after_scorer_model")
+                self._client.log_artifact(run_id, str(path), SCORER_FOLDER)
+            reach("after_scorer_write")
         return folder
 
     def scoring_folder(self, name: str, version: int) -> Path:
@@ -213,7 +261,9 @@ class Registry:
         """Add tags to a version, for instance the promotion's reason."""
         with _service("tag a model"):
             for key, value in tags.items():
+                reach("before_tag_write")
                 self._client.set_model_version_tag(name, str(version), key, value[:5000])
+                reach("after_tag_write")
 
     def _run(self, run: RunInfo) -> tuple[str, str]:
         """The MLflow run of a transaction, found again after a crash."""
@@ -244,7 +294,7 @@ class Registry:
             run_id,
             metrics=[Metric(key, float(value), 0, 0) for key, value in values.items()],
             params=[Param(key, str(value)[:6000]) for key, value in params.items()],
-            tags=[RunTag(key, value) for key, value in {"millrace.interval": run.interval, **tables}.items()],
+            tags=[RunTag(key, value) for key, value in {INTERVAL: run.interval, **tables}.items()],
         )
 
     def _former(self, name: str, champion: int | None) -> list[int]:
@@ -258,7 +308,18 @@ class Registry:
         """Move the alias `challenger` to the newest version, unless it is or was champion."""
         newest = max(int(entry.version) for entry in self._client.search_model_versions(f"name = '{name}'"))
         if version == newest and version != self.champion(name) and not self._was_champion(name, version):
-            self._client.set_registered_model_alias(name, CHALLENGER, str(version))
+            self._move(name, CHALLENGER, version)
+
+    def _move(self, name: str, alias: str, version: int | None) -> None:
+        """Let an alias name this version, or none; nothing where it does."""
+        if self._alias(name, alias) == version:
+            return
+        reach("before_alias_move")
+        if version is None:
+            self._client.delete_registered_model_alias(name, alias)
+        else:
+            self._client.set_registered_model_alias(name, alias, str(version))
+        reach("after_alias_move")
 
     def _was_champion(self, name: str, version: int) -> bool:
         return self.rolled_back(name, version) or version in self.history(name)
@@ -278,7 +339,12 @@ class Registry:
         return None if number is None else int(number)
 
     def _write_history(self, name: str, versions: list[int]) -> None:
-        self._client.set_registered_model_tag(name, HISTORY, json.dumps(versions[-HISTORY_LENGTH:]))
+        self._tag_model(name, HISTORY, json.dumps(versions[-HISTORY_LENGTH:]))
+
+    def _tag_model(self, name: str, key: str, value: str) -> None:
+        reach("before_tag_write")
+        self._client.set_registered_model_tag(name, key, value)
+        reach("after_tag_write")
 
     def _known(self, name: str) -> str:
         numbers = sorted(int(entry.version) for entry in self._client.search_model_versions(f"name = '{name}'"))

@@ -16,8 +16,8 @@ from millrace.model.compress import CompressionReport, compress
 from millrace.model.evaluate import Comparison, Evaluation, Settings, compare, evaluate
 from millrace.model.features import labels
 from millrace.model.model_file import LoadedModel
-from millrace.model.promote import Decision, decide
-from millrace.model.registry import Registry, RunInfo
+from millrace.model.promote import Decision, decide, taught_later
+from millrace.model.registry import INTERVAL, Registry, RunInfo
 from millrace.model.score import score_batch
 from millrace.model.train import fit
 from millrace.stages.choose import sample_version
@@ -52,7 +52,7 @@ def train(run: Run) -> StageResult:
     version = sample_version(run)
     info = run_info(run, version)
     store = registry(run)
-    model_version = store.find(info)
+    model_version = store.resume(info)
     if model_version is None:
         sample = run.table("sample").read(version, verify=True)
         run.say(f"train: {pipeline.train.model} on {sample.num_rows:,} rows")
@@ -218,6 +218,7 @@ def read_verdict(run: Run, version: int | None) -> Verdict:
 def promote(run: Run) -> StageResult:
     """Make the candidate champion where the evaluation says so, and a person has agreed where one is asked."""
     pipeline, store = run.pipeline, registry(run)
+    store.settle(pipeline.name)
     verdict = read_verdict(run, run.version("evaluation"))
     decision = verdict.decision
     agreed = decision.promote or (decision.awaits_approval and run.options.approved)
@@ -226,13 +227,13 @@ def promote(run: Run) -> StageResult:
     words = decision.reason
     if champion == verdict.model_version:
         promoted, words = verdict.champion_version != champion, f"model {champion} is the champion"
-    elif agreed and not run.options.approved and store.rolled_back(pipeline.name, verdict.model_version):
-        words = f"model {verdict.model_version} was rolled back: only --approve makes it champion again"
+    elif agreed and not run.options.approved and (refused := _only_by_a_person(store, pipeline.name, verdict)):
+        words = refused
     elif agreed and champion == verdict.champion_version:
-        store.promote(pipeline.name, verdict.model_version)
         metrics = _rounded({name: each.value for name, each in verdict.evaluation.metrics.items()})
         tags = {"millrace.reason": decision.reason, EVALUATED: json.dumps(metrics)}
-        store.tag(pipeline.name, verdict.model_version, tags)
+        store.tag(pipeline.name, verdict.model_version, tags)  # first: a champion always has them
+        store.promote(pipeline.name, verdict.model_version)
         champion, promoted = verdict.model_version, True
     elif agreed:
         words = f"champion {champion} isn't the one that was compared with ({verdict.champion_version}): evaluate again"
@@ -249,6 +250,15 @@ def promote(run: Run) -> StageResult:
             "former": verdict.champion_version,
         },
     )
+
+
+def _only_by_a_person(store: Registry, name: str, verdict: Verdict) -> str | None:
+    """Why a candidate that won needs a person to become champion: it was rolled back, or is older than the champion."""
+    if store.rolled_back(name, verdict.model_version):
+        return f"model {verdict.model_version} was rolled back: only --approve makes it champion again"
+    champion = store.champion(name)
+    until = None if champion is None else store.version(name, champion).tags[INTERVAL]
+    return taught_later(until, verdict.date)
 
 
 def compress_stage(run: Run) -> StageResult:
@@ -294,7 +304,7 @@ def champion_summary(run: Run) -> dict[str, Any] | None:
     found = store.version(run.pipeline.name, version)
     return {
         "version": version,
-        "interval": found.tags.get("millrace.interval"),
+        "interval": found.tags.get(INTERVAL),
         "metrics": _rounded(found.metrics),
         "evaluation": json.loads(found.tags.get(EVALUATED, "{}")),
         "folder": str(found.folder),

@@ -1,19 +1,31 @@
-"""The scoring stage: the sharded (or clean) table and the champion in, the `scores` table out, each row once."""
+"""The scoring stage: any table and the champion in, the `scores` table out, each row once."""
 
 from __future__ import annotations
 
+from collections import Counter
+
 from millrace.errors import GateClosed
+from millrace.model.model_file import read_info
 from millrace.stages.context import Run, StageResult, digest
-from millrace.stages.ingest import nothing_new, stale_intervals, told_range
+from millrace.stages.ingest import nothing_new, told_range
 from millrace.stages.learn import registry
-from millrace.stages.rows import base, conserved, rows_of
-from millrace.storage.commits import Commit
+from millrace.stages.rows import base, conserved
+from millrace.stages.score_source import score_source
+from millrace.storage.commits import EVERYTHING, Commit
+from millrace.storage.faults import reach
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
+from millrace.storage.tables import Table
+
+MODEL = "model"  # what the commit calls the champion among its inputs; the other input is the table that was scored
 
 
 def score(run: Run) -> StageResult:
-    """Score what the champion hasn't scored yet: all of the window after a promotion, the new interval otherwise."""
+    """Score what the champion hasn't scored yet: all of the window after a promotion, the new interval otherwise.
+
+    Scores of two tables never stand side by side: where `score.table` names another than before, its scores take the
+    place of all others. Cells of a table of other origin that can't be read count as missing, and are told.
+    """
     from mrjobs.score import Score, score_schema
 
     pipeline, table = run.pipeline, run.table("scores")
@@ -22,39 +34,53 @@ def score(run: Run) -> StageResult:
     champion = store.champion(pipeline.name)
     if champion is None:
         raise GateClosed("no champion to score with", hint="the promote stage of a training run says what it lacks")
-    source = pipeline.score.table
-    version = run.version(source)
-    if version is None:
-        raise GateClosed(f"no {source} table to score", hint=f"millrace run {pipeline.name} --until shard")
+    source = score_source(run)
     folder = store.scoring_folder(pipeline.name, champion)
-    tokens = {name: digest(token, champion, folder.name) for name, token in run.tokens(source).items()}
-    kept = run.tokens("scores")
-    todo = stale_intervals(run, tokens, kept)
+    tokens = {name: digest(source.name, token, champion, folder.name) for name, token in source.tokens.items()}
+    former = None if before is None else _scored_before(table, before)
+    another = former not in (None, source.name)
+    kept = {} if another else run.tokens("scores")
+    todo = source.stale(run, tokens, kept)
     if not todo:
         return nothing_new(run, "score", "scores")
-    run.say(f"score: {told_range(todo)} with model version {champion}")
+    told = f"{told_range(todo)} of {source.name} with model version {champion}"
+    run.say(f"score: {told}")
+    params = source.params(run, read_info(folder).plan.columns())
+    if another:
+        run.say(f"WARNING the scores of {former} give way: score.table is {source.name} now")
     job = run.job_plan(
         table.uri,
         model=str(folder),
         model_version=champion,
-        data_version=version,
+        data_version=source.version,
+        **params,
     )
-    pairs = run.run_job(Score, job, run.part_splits(source, version, todo))
+    pairs = run.run_job(Score, job, source.splits(todo, run.profile.storage_options))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
-    conserved("score", rows_of(run, source, version, todo), ledger)
+    conserved("score", source.rows(todo), ledger)
+    unreadable: Counter[str] = sum((Counter(value["unreadable"]) for _, value in pairs), Counter())
+    for name, count in sorted(unreadable.items()):
+        kind = pipeline.columns[name].type
+        run.say(f"WARNING {count:,} values of {name} in {source.name} can't be read as {kind} and count as missing")
     done = {name: tokens[name] for name in todo if name in tokens}
+    reach("before_scoring_commit")
     committed = table.commit(
         Commit(
             parts=[Part.model_validate(value["part"]) for _, value in pairs],
             schema=score_schema(pipeline),
-            transaction=run.transaction("score", todo, done, before),
-            replace=todo,
+            transaction=run.transaction("score", source.name, todo, done, before),
+            replace=EVERYTHING if another else todo,
             ledger=ledger,
-            inputs={source: version, "model": champion},
+            inputs={source.name: source.version, MODEL: champion},
             details={"model_version": champion},
             tokens=done,
         )
     )
-    words = f"{told_range(todo)} with model version {champion}"
-    details = {"words": words, "intervals": len(todo), "model_version": champion}
+    reach("after_scoring_commit")
+    details = {"words": told, "intervals": len(todo), "model_version": champion, "unreadable": dict(unreadable)}
     return StageResult(stage="score", table=table.uri, version=committed, ledger=ledger, details=details)
+
+
+def _scored_before(table: Table, version: int) -> str | None:
+    """The table whose scores a version holds."""
+    return next((name for name in table.record(version).inputs if name != MODEL), None)
