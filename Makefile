@@ -7,7 +7,7 @@ export UV_SYSTEM_CERTS ?= true
 export GX_ANALYTICS_ENABLED := false
 export PYTHONPATH :=
 
-.PHONY: help install demo test check browser lock clean
+.PHONY: help install demo test check browser services services-stop lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,6 +33,12 @@ browser:  ## install Chromium for the tests that look at pages, where apt can
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
 		&& apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 		|| echo "no chromium, and no right to install it: the tests in a browser are left out"
+
+services: install  ## start MinIO, Hadoop and a stand-in for EMR on loopback; the first time takes minutes
+	$(BIN)/python -m services start
+
+services-stop: install  ## end them
+	$(BIN)/python -m services stop
 
 check: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.embedded_airflow"]
+pytest_plugins = ["tests.embedded_airflow", "tests.services_fixture"]
 
 ROOT = Path(__file__).parent.parent
 
