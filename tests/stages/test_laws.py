@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,6 +17,7 @@ from millrace.storage.tables import Table
 from tests.orders import day_rows, write_day
 
 Go = Callable[..., tuple[Any, dict[str, Any]]]
+LEARNED = "{outliers: {method: quantile, lower: 0.02, upper: 0.98}, on_violation: quarantine, missing: {fill: median}}"
 
 
 def rewrite(folder: Path, old: str, new: str) -> None:
@@ -274,3 +276,30 @@ def test_a_backfilled_model_doesnt_replace_one_that_was_taught_later(run: Go, or
     )
     _, results = run("2026-01-11", first="promote", last="promote", approved=True)
     assert (results["promote"].details["promoted"], store.champion("orders")) == (True, 4)
+
+
+def test_a_forced_rerun_reads_the_limits_that_were_learned(run: Go, orders: Path) -> None:
+    """Above 2,048 distinct values KLL draws random bits: learned anew, limits and so rows would differ."""
+    draw = random.Random(7)
+    for path in (orders / "data").glob("*.csv"):
+        path.unlink()
+    for day in (10, 11, 12):
+        prices = [f"{draw.gauss(50, 20):.9f}" if number % 9 else "" for number in range(1500)]
+        rows = [f"2026-01-{day} 10:00:00,{n % 700},a,{price},{n % 2}" for n, price in enumerate(prices)]
+        text = "\n".join(["at,customer,shop,price,returned", *rows]) + "\n"
+        (orders / "data" / f"2026-01-{day}.csv").write_text(text)
+    rewrite(orders, "{range: [0, 1000], on_violation: quarantine}", LEARNED)
+    rewrite(orders, "{by: customer, shards: 2}", "{by: price, method: range, shards: 4}")
+    opened, _ = run(last="shard")
+    names = ("clean", "quarantine", "sharded")
+    before = [opened.table(name).read() for name in names]
+    versions = [opened.table(name).version() for name in names]
+    for _ in range(2):
+        run(last="shard", force=True)
+        assert [opened.table(name).read() for name in names] == before
+    assert [opened.table(name).version() for name in names] == [version + 2 for version in versions]
+
+    learned = opened.table("clean").details()["plan"]
+    write_day(orders, date(2026, 1, 11))
+    run(last="clean", force=True)
+    assert opened.table("clean").details()["plan"] != learned

@@ -19,7 +19,7 @@ from millrace import intervals
 from millrace.data.check_verdict import Verdict
 from millrace.data.clean import clean_schema
 from millrace.data.clean_groups import GroupFills
-from millrace.data.clean_plan import CleanPlan, plan_clean
+from millrace.data.clean_plan import CleanPlan, needs_statistics, plan_clean
 from millrace.data.clean_rejects import QUARANTINE
 from millrace.data.stats import Stats
 from millrace.errors import GateClosed, InputError, without_credentials
@@ -261,7 +261,8 @@ def clean(run: Run) -> StageResult:
         return nothing_new(run, "clean", "clean")
     chosen = sorted({file for name in todo for file in files.get(name, ())})
     transaction = run.transaction("clean", todo, {name: tokens.get(name) for name in todo}, before)
-    learned = _learned(run, f"{transaction}/quarantine")
+    learned_from = _learned_from(run)
+    learned = _learned(run, learned_from)
     uris = {"clean": table.uri, "quarantine": quarantine.uri}
     plan = run.job_plan(table.uri, plan=learned.model_dump(mode="json"), tables=uris, intervals=todo)
     run.say(f"clean: {len(chosen)} files of {told_range(todo)}")
@@ -288,6 +289,7 @@ def clean(run: Run) -> StageResult:
             transaction=f"{transaction}/quarantine",
             replace=replaced,
             details={"plan": learned.model_dump(mode="json")},
+            known_as=learned_from,
         )
     )
     changed = _changes(value["changes"] for _, value in pairs)
@@ -348,10 +350,25 @@ def _checked_rows(run: Run, names: Iterable[str]) -> int:
     return sum(row["rows"] + row["unreadable"] for row in rows)
 
 
-def _learned(run: Run, transaction: str) -> CleanPlan:
-    """What cleaning learns: of an attempt that was killed between its two commits, what that one learned."""
+def _learned_from(run: Run) -> str | None:
+    """The name of what cleaning learns from: the raw files of the window and the rules; None where nothing is learned.
+
+    Their statistics won't do: sketches of the same rows differ.
+    """
+    pipeline = run.pipeline
+    if not needs_statistics(pipeline):
+        return None
+    rows = within(run.tokens("check"), run.window())
+    return f"{pipeline.name}/limits/{digest(rows, pipeline.columns, pipeline.clean)}"
+
+
+def _learned(run: Run, learned_from: str | None) -> CleanPlan:
+    """What cleaning learns; a forced rerun, or one after a kill, reads what was learned from the same rows before.
+
+    It is recorded with the quarantine, the first of the two commits.
+    """
     table = run.table("quarantine")
-    version = table.committed(transaction) if table.exists() else None
+    version = table.committed(learned_from) if learned_from is not None else None
     if version is not None:
         return CleanPlan.model_validate(table.details(version)["plan"])
     return plan_clean(run.pipeline, *raw_statistics(run))

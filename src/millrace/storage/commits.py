@@ -37,7 +37,8 @@ class Commit:
     balance and count the parts' rows as rows out; without one, the parts' rows are in and out. `inputs` are the
     versions that were read (table or file → version or fingerprint), `details` what was learned (limits, bounds,
     verdicts): plain JSON. `tokens` (interval → token) are recorded as ``details["tokens"]`` in place of those of the
-    replaced intervals; all other intervals keep theirs, those of a writer who was faster too.
+    replaced intervals; all other intervals keep theirs, those of a writer who was faster too. Under `known_as` (what
+    was learned from, say) `Table.committed` finds the version too: the newest of that name.
     """
 
     parts: Collection[Part]
@@ -48,6 +49,7 @@ class Commit:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     tokens: Mapping[str, str] | None = None
+    known_as: str | None = None
 
     def upon(self, before: Mapping[str, Any]) -> Commit:
         """The same commit upon a version with the details `before`, its tokens among its details."""

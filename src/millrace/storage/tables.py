@@ -101,7 +101,7 @@ class Table:
         raise CommitConflict(f"{ATTEMPTS} times another writer committed first", found=self.uri, hint="run again")
 
     def committed(self, transaction: str) -> int | None:
-        """The version that a transaction made, None where it never was committed."""
+        """The version that a transaction made, or the newest `known_as` that; None where there is none."""
         handle = self._handle()
         version = None if handle is None else handle.transaction_version(transaction)
         return None if version is None else int(version)
@@ -318,8 +318,9 @@ class Table:
 
 def _properties(commit: Commit, version: int) -> CommitProperties:
     """The transaction carries the version that it makes, so that `committed` finds it in the snapshot alone."""
+    names = [commit.transaction, *filter(None, [commit.known_as])]
     return CommitProperties(
         custom_metadata=commit.metadata(),
         max_commit_retries=0,
-        app_transactions=[Transaction(commit.transaction, version)],
+        app_transactions=[Transaction(name, version) for name in names],
     )
