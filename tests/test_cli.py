@@ -45,6 +45,8 @@ def test_run_status_lookup_vacuum_and_rollback(orders: Path) -> None:
     status = document("status", "orders")
     assert status["tables"]["sharded"]["rows"] == 720
     assert status["champion"]["version"] == 1
+    assert Path(status["report"]).name == "2026-01-12.html"
+    assert status["what_if_reports"] == []
     [found] = document("lookup", "orders", "3", "--rows")
     assert found["rows"] == len(found["records"]) == 12 * 7
     assert {record["customer"] for record in found["records"]} == {3}

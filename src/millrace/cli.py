@@ -13,9 +13,8 @@ import click
 
 from millrace import __version__
 from millrace.errors import MillraceError, WorkError
-from millrace.stage_names import SCORING, TRAINING
+from millrace.stage_names import STAGES
 
-STAGES = (*TRAINING, *SCORING)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 TRACEBACK = "MILLRACE_TRACEBACK"
 PROFILE = click.option("--profile", help="Profile to run with (default: MILLRACE_PROFILE, else local).")
@@ -89,6 +88,18 @@ def say(words: str) -> None:
     click.secho(f"  {words}", err=True, dim=True)
 
 
+def what_if(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that change what the pipeline file says, for one run; it has a report of its own."""
+    methods = click.Choice(["auto", "all", "random", "stratified", "cluster", "recent"])
+    for option in (
+        click.option("--sample-rows", type=click.IntRange(min=1), help="What if: so many rows teach."),
+        click.option("--sample-method", type=methods, help="What if: they are drawn so."),
+        click.option("--window", help="What if: a window of this length, such as 60d."),
+    ):
+        command = option(command)
+    return command
+
+
 @main.command()
 @click.argument("name")
 @click.argument("files", nargs=-1, required=True)
@@ -117,9 +128,7 @@ def init(name: str, files: tuple[str, ...], label: str | None, force: bool, as_j
 @click.option("--date", help="Data interval, such as 2026-01-31 (default: the newest in the files).")
 @click.option("--from", "first", type=click.Choice(STAGES), help="First stage to run.")
 @click.option("--until", "last", type=click.Choice(STAGES), help="Last stage to run.")
-@click.option("--window", help="Length of the window, such as 60d.")
-@click.option("--sample-method", type=click.Choice(["auto", "all", "random", "stratified", "cluster", "recent"]))
-@click.option("--sample-rows", type=click.IntRange(min=1))
+@what_if
 @click.option("-r", "--runner", type=click.Choice(["inline", "local"]), help="mrjob runner (default: the profile's).")
 @click.option("--force", is_flag=True, help="Do the run's interval again even where nothing changed.")
 @click.option("--approve", "approved", is_flag=True, help="Say yes to a promotion that awaits a person.")
@@ -154,14 +163,15 @@ def status(name: str, profile: str | None, as_json: bool) -> None:
 @main.command()
 @click.argument("name")
 @click.option("--date", help="Data interval (default: the newest).")
+@what_if
 @PROFILE
 @JSON
-def report(name: str, date: str | None, profile: str | None, as_json: bool) -> None:
-    """Write one HTML file of pictures of a run."""
+def report(name: str, date: str | None, profile: str | None, as_json: bool, **options: Any) -> None:
+    """Write one HTML file of pictures of a run; of a what-if run, with the options that it had."""
     from millrace.stages import open_run
     from millrace.stages.reporting import write_report
 
-    path = write_report(open_run(name, date, profile=profile))
+    path = write_report(open_run(name, date, profile=profile, options=options))
     emit({"report": str(path)}, as_json, lambda _: click.echo(path))
 
 

@@ -40,9 +40,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the operators ran."""
     seen: list[tuple[Any, ...]] = []
 
-    def run(*arguments: Any) -> dict[str, Any]:
-        seen.append(arguments)
-        return {"stage": arguments[1], "version": 7, "details": {}}
+    def run(task: Any, *arguments: Any) -> dict[str, Any]:
+        seen.append((task.pipeline, task.stage, *arguments))
+        return {"stage": task.stage, "version": 7, "details": {}}
 
     monkeypatch.setattr(operators, "run", run)
     return seen
@@ -65,9 +65,9 @@ def test_scoring_runs_once_per_announced_interval(calls: list[Any]) -> None:
     asset = champion_asset("tiny")
     stage = operators.ScoreOperator(pipeline="tiny", stage="score", interval="daily", asset=asset)
     dates = ("2018-04-02", "2018-04-01", "2018-04-02")
-    events = [SimpleNamespace(extra={"date": date, "window": "3d", "model_version": 1}) for date in dates]
+    events = [SimpleNamespace(extra={"date": date, "options": {"window": "3d"}, "model_version": 1}) for date in dates]
     result = stage.execute(context() | {"triggering_asset_events": {asset: events}})
-    assert [call[2] for call in calls] == ["2018-04-01", "2018-04-02"]
+    assert calls == [("tiny", "score", date, {"window": "3d"}, None) for date in ("2018-04-01", "2018-04-02")]
     assert result["dates"] == ["2018-04-01", "2018-04-02"]
 
 
@@ -78,6 +78,20 @@ def test_without_a_champion_scoring_is_skipped(calls: list[Any]) -> None:
     with pytest.raises(AirflowSkipException, match="no model was good enough"):
         stage.execute(context() | {"triggering_asset_events": {asset: events}})
     assert calls == []
+
+
+def test_the_report_after_scoring_is_of_the_training_run_and_its_scores(calls: list[Any]) -> None:
+    asset = champion_asset("tiny")
+    task = operators.ScoreOperator(pipeline="tiny", stage="report", interval="daily", asset=asset, earlier=("score",))
+    told = {
+        "date": "2018-04-01",
+        "options": {"window": "2d"},
+        "model_version": 1,
+        "versions": {"sample": 5},
+    }
+    given = context({"score": {"version": 9}}) | {"triggering_asset_events": {asset: [SimpleNamespace(extra=told)]}}
+    task.execute(given)
+    assert calls == [("tiny", "report", "2018-04-01", {"window": "2d"}, {"sample": 5, "score": 9})]
 
 
 def test_a_triggered_scoring_run_uses_the_form(calls: list[Any]) -> None:
@@ -91,12 +105,12 @@ def test_the_event_tells_what_happened() -> None:
     task = operators.AnnounceOperator(task_id="announce", interval="daily", earlier=("promote",), asset=asset)
     event = SimpleNamespace(extra=None)
     promoted = {"promote": {"version": 3, "details": {"promoted": True, "champion": 3}}}
-    task.execute(context(promoted, window="3d") | {"outlet_events": {asset: event}})
+    task.execute(context(promoted, window="3d", sample_rows=None, force=True) | {"outlet_events": {asset: event}})
     assert event.extra == {
         "date": "2018-04-01",
         "promoted": True,
         "model_version": 3,
-        "window": "3d",
+        "options": {"window": "3d"},
         "versions": {"promote": 3},
     }
 

@@ -65,7 +65,7 @@ def triggered(airflow: up.Handle, page: Any, pictures: Path) -> str:
 def test_a_triggered_run_does_what_the_form_says(airflow: up.Handle, page: Any, pictures: Path, triggered: str) -> None:
     client = airflow.client()
     announced = client.result("shop_train", triggered, "announce")
-    assert (announced["date"], announced["window"]) == ("2018-04-02", "2d")
+    assert (announced["date"], announced["options"]["window"]) == ("2018-04-02", "2d")
     assert client.result("shop_train", triggered, "sample")["details"]["rows"] == 300
     page.goto(f"{airflow.address}/dags/shop_train/runs/{triggered}")
     page.get_by_text("Success").first.wait_for()

@@ -24,6 +24,7 @@ from millrace.report.facts import (
     Reason,
     ReportFacts,
     SampleFacts,
+    ScoringFacts,
     SliceFacts,
     StageFacts,
     TableFacts,
@@ -158,6 +159,7 @@ def facts() -> ReportFacts:
             ],
             scores=[1000, 150, 30, 8],
         ),
+        scoring=ScoringFacts(1188, 0.0304, [8], [1000, 150, 30, 8], "tables/rides/scores"),
         history=[
             Past("2026-01-01", 7, Figure(0.88, 0.87, 0.89), True),
             Past("2026-01-02", 8, Figure(0.91, 0.9, 0.92), True),

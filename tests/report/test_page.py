@@ -69,6 +69,10 @@ def script(kept: Path) -> str:
         "0.9100 [0.9000, 0.9200]",
         "+0.0300 [+0.0100, +0.0500]",
         "Version 8 (champion): logistic regression, trained for 2026-01-02 on 100 rows.",
+        "1,188 rows of 2026-01-02 have a score, by model version 8. The mean score is 3.04%; the mean of paid, as far "
+        "as it is known, is 3.00%.",
+        "The window has 1,008,990 scored rows; 1 interval with rows and without scores: 2026-01-02. "
+        "The scores are in tables/rides/scores.",
         "1,010,188",
     ],
 )
@@ -98,7 +102,7 @@ def test_page_refers_to_nothing_outside(facts: ReportFacts, script: str) -> None
 
 def test_every_chart_has_its_figures_as_a_table(facts: ReportFacts) -> None:
     found = [tag for tag, _ in Elements(render(facts, "")).found]
-    assert found.count("figure") == 15
+    assert found.count("figure") == 16
     assert found.count("table") >= found.count("figure")
 
 
@@ -112,6 +116,11 @@ def test_every_chart_has_its_figures_as_a_table(facts: ReportFacts) -> None:
         ({"sample": None, "label": None}, "There is no training sample: no column has the role label."),
         ({"evaluation": None}, "There is nothing to judge: 2026-01-02 has no evaluation yet."),
         ({"evaluation": None, "label": None}, "There is nothing to judge: no column has the role label."),
+        (
+            {"scoring": None},
+            "2026-01-02 has no scores: scoring follows the training run, and then makes this report again.",
+        ),
+        ({"scoring": None, "label": None}, "There is nothing to score: no column has the role label."),
         ({"models": []}, "There is no model yet."),
         ({"tables": []}, "There is no table yet."),
         ({"notes": ["the sample is left out: gone"]}, "the sample is left out: gone"),

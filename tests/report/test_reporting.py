@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from millrace.report.kept import kept_reports, newest_report
 from millrace.stages import open_run, run_stages
-from millrace.stages.reporting import report, write_report
+from millrace.stages.reporting import write_report
 from tests.nights import write_nights, write_pipeline
 
 
@@ -38,9 +39,13 @@ def test_a_report_of_every_part_of_the_road(home: Path) -> None:
     assert "1 of 1 expectations were met by the 400 rows of 2018-04-04." in text
 
     run_stages(run, "train", "compress")
-    result = report(run)
-    assert result.details["path"] == str(path)
+    assert "2018-04-04 has no scores: scoring follows the training run" in write_report(run).read_text()
+
+    [scored, result] = run_stages(run, "score", "report")
+    assert (scored.stage, result.details["path"]) == ("score", str(path))
     text = path.read_text()
+    assert "400 rows of 2018-04-04 have a score, by model version 1. The mean score is " in text
+    assert "The window has 1,200 scored rows." in text
     assert "Model version 1 was better and becomes champion." in text
     assert "logistic regression, trained for 2018-04-04 on 200 rows." in text
     assert "left out" not in text
@@ -48,6 +53,25 @@ def test_a_report_of_every_part_of_the_road(home: Path) -> None:
     assert "onclick" not in docs
     assert html.escape(docs[-40:]) in text
     assert sorted(file.name for file in path.parent.iterdir()) == ["2018-04-04-checks.html", "2018-04-04.html"]
+
+
+def test_a_what_if_has_a_report_of_its_own(home: Path) -> None:
+    night = open_run("buys", "2018-04-04", options={"runner": "inline", "sample_method": "auto", "window": "3d"})
+    run_stages(night, "check", "report")
+    asked = {"runner": "inline", "window": "2d", "sample_method": "stratified", "sample_rows": 100}
+    [*_, what_if] = run_stages(open_run("buys", "2018-04-04", options=asked), "check", "report")
+    folder = home / "reports" / "buys"
+    name = "2018-04-04_window-2d_sample-stratified_rows-100"
+    assert [file.stem for file in kept_reports(home, "buys")] == ["2018-04-04", name]
+    assert what_if.details["path"] == str(folder / f"{name}.html")
+    text = (folder / f"{name}.html").read_text()
+    assert "A what-if: window 2d, sample stratified, rows 100." in text
+    assert "trained for 2018-04-04 on 100 rows." in text
+
+    again = write_report(open_run("buys", "2018-04-04"))  # the tables' newest sample and verdict are the what-if's
+    assert again == newest_report(home, "buys") == folder / "2018-04-04.html"
+    assert "200 of 800 rows of 2 intervals teach; 2018-04-04 alone judge." in again.read_text()
+    assert "trained for 2018-04-04 on 200 rows." in again.read_text()
 
 
 def test_a_part_that_cannot_be_read_is_named(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from millrace.errors import CheckFailed, GateClosed, RequestError
-from millrace.stages import open_run, run_stage
+from millrace.stages import open_run, run_one
 from millrace.stages.learn import registry, rollback_champion
 from millrace.stages.maintain import vacuum_tables
 from tests.orders import PIPELINE, write_day
@@ -114,7 +115,9 @@ def test_a_stage_reads_the_versions_it_is_told(run: Go, orders: Path) -> None:
     opened, results = run(last="clean")
     write_day(orders, date(2026, 1, 5), count=30)
     run(last="clean")
-    told = run_stage("shard", "orders", "2026-01-12", options={"runner": "inline"}, upstream={"clean": 0})
+    told = run_one(
+        "shard", replace(open_run("orders", "2026-01-12", options={"runner": "inline"}), upstream={"clean": 0})
+    )
     assert told.ledger is not None
     assert told.ledger.rows_in == 720
 

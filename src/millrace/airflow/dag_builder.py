@@ -51,7 +51,7 @@ TASK_DOCS = {
     "evaluate": "Candidate and champion on the same holdout, with confidence intervals.",
     "promote": "The candidate becomes champion only if it is better by more than the margin.",
     "compress": "A smaller, faster scorer of the champion, with its measured loss of quality.",
-    "report": "One HTML file of pictures: rows, drift, sample, model.",
+    "report": "One HTML file of pictures: rows, drift, sample, model; after scoring, the scores too.",
     "score": "Scores what the champion hasn't scored yet: all of the window after a promotion, else the new interval.",
 }
 
@@ -148,15 +148,19 @@ def scoring_dag(pipeline: Pipeline) -> DAG:
         tags=["millrace", name, "score"],
         **common(),
     ) as dag:
-        for stage in SCORING:
+        tasks = [
             ScoreOperator(
                 pipeline=name,
                 stage=stage,
                 interval=pipeline.source.interval,
                 asset=asset,
+                earlier=SCORING[:position],
                 doc_md=TASK_DOCS.get(stage),
-                **placement(stage),
+                **({"pool": POOL} if stage in JOBS else {}),
             )
+            for position, stage in enumerate(SCORING)
+        ]
+        chain(*tasks)
     return dag
 
 

@@ -10,11 +10,11 @@ PREFIX = "/millrace"
 
 
 class ReportLink(BaseOperatorLink):
-    """A button on each task of a stage: the report of the interval that it worked on, once the task has ended."""
+    """A button on each task of a stage: the report of the run that it belonged to, once the task has ended."""
 
     name = "Millrace report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """Address of the interval's report; of the list of reports where the task ended before it knew its interval."""
-        date = getattr(operator, "date", None)
-        return f"{PREFIX}/reports/{operator.pipeline}{f'/{date}' if date else ''}"
+        """Address of the run's report; of the list of reports where the task ended before it knew its name."""
+        report = getattr(operator, "report", None)
+        return f"{PREFIX}/reports/{operator.pipeline}{f'/{report}' if report else ''}"

@@ -1,10 +1,11 @@
-"""Operators: each runs one stage through `millrace.stages.run_stage`; only versions and small results leave by XCom."""
+"""Operators: each runs one stage through `millrace.stages.run_one`; only versions and small results leave by XCom."""
 
 from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +25,8 @@ log = logging.getLogger("millrace")
 XCOM_LIMIT = 32_768  # bytes; larger details are left to the table's own history
 GATE = "approve"  # the task that asks a person
 FINAL = (RequestError, CheckFailed, GateClosed)  # the same input gives the same answer: a retry can't help
-OPTIONS = ("window", "sample_method", "sample_rows", "runner", "force")
+SHAPING = ("window", "sample_method", "sample_rows")  # what a what-if run changes of the pipeline file
+OPTIONS = (*SHAPING, "runner", "force")
 
 
 class StageOperator(BaseOperator):
@@ -42,34 +44,40 @@ class StageOperator(BaseOperator):
         self.stage = stage
         self.interval = interval
         self.earlier = tuple(earlier)
-        self.date: str | None = None  # known when it runs; its link is made afterwards
+        self.report: str | None = None  # its name, known when it runs; the link is made afterwards
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the stage; a failure's probable cause is logged before the traceback."""
         if not self.earlier:
             wait_for_earlier_run(context)
         with explained(self.stage):
-            self.date = context_date(context, self.interval)
             options = stage_options(context)
             answer = result_of(context, GATE).get("chosen_options", ()) if self.stage == "promote" else ()
             if ApprovalOperator.APPROVE in answer:
                 options["approved"] = True
-            return run(self.pipeline, self.stage, self.date, options, versions(context, self.earlier))
+            return run(self, context_date(context, self.interval), options, versions(context, self.earlier))
 
 
 class ScoreOperator(BaseOperator):
-    """Scores what isn't scored yet by the champion, once for each interval that a training run announced."""
+    """Runs a stage of scoring once for each interval that a training run announced.
+
+    `score` itself works on the newest tables: it does what the champion hasn't scored yet. What comes after it
+    (`earlier` names it) works on the versions of the training run and on the scores.
+    """
 
     ui_color = "#dff5e3"
     operator_extra_links = (ReportLink(),)
 
-    def __init__(self, *, pipeline: str, stage: str, interval: Interval, asset: Asset, **kwargs: Any):
+    def __init__(
+        self, *, pipeline: str, stage: str, interval: Interval, asset: Asset, earlier: Sequence[str] = (), **kwargs: Any
+    ):
         super().__init__(task_id=stage, **kwargs)
         self.pipeline = pipeline
         self.stage = stage
         self.interval = interval
         self.asset = asset
-        self.date: str | None = None
+        self.earlier = tuple(earlier)
+        self.report: str | None = None
 
     def execute(self, context: Any) -> dict[str, Any]:
         """One stage run per announced interval, oldest first: events that came together are one DAG run."""
@@ -80,11 +88,10 @@ class ScoreOperator(BaseOperator):
             elif all(each.get("model_version") is None for each in announced.values()):
                 raise AirflowSkipException("no model was good enough to become champion yet: nothing to score with")
             results = []
-            for date in sorted(announced):
-                self.date = date
-                window = announced[date].get("window")
-                options = stage_options(context) | ({"window": window} if window else {})
-                results.append(run(self.pipeline, self.stage, date, options, None))
+            for date, training in sorted(announced.items()):
+                options = stage_options(context) | training.get("options", {})
+                before = versions(context, self.earlier)
+                results.append(run(self, date, options, training.get("versions", {}) | before if before else None))
             return results[-1] | {"dates": sorted(announced)}
 
 
@@ -110,7 +117,7 @@ class AnnounceOperator(BaseOperator):
             "date": context_date(context, self.interval),
             "promoted": bool(details.get("promoted", False)),
             "model_version": details.get("champion"),
-            "window": context["params"].get("window"),
+            "options": {key: value for key, value in stage_options(context).items() if key in SHAPING},
             "versions": versions(context, self.earlier),
         }
         context["outlet_events"][self.asset].extra = extra
@@ -182,16 +189,17 @@ def probable_cause(error: BaseException) -> str:
 
 
 def run(
-    pipeline: str, stage: str, date: str, options: dict[str, Any], upstream: dict[str, int] | None
+    task: StageOperator | ScoreOperator, date: str, options: dict[str, Any], upstream: dict[str, int] | None
 ) -> dict[str, Any]:
-    """Run one stage with its progress in the task's log; returns its result as small JSON."""
+    """Run a task's stage with its progress in the task's log; returns its result as small JSON."""
     from millrace import stages
 
     ignore_probing()
-    log.info("%s %s, %s%s", pipeline, stage, date, "".join(f"; {key} {value}" for key, value in options.items()))
-    result = stages.run_stage(
-        stage, pipeline, date, profile=None, options=options, upstream=upstream, progress=log.info
-    )
+    told = "".join(f"; {key} {value}" for key, value in options.items())
+    log.info("%s %s, %s%s", task.pipeline, task.stage, date, told)
+    opened = stages.open_run(task.pipeline, date, options=options, say=log.info)
+    task.report = opened.name
+    result = stages.run_one(task.stage, replace(opened, upstream=upstream or {}))
     small = result.model_dump(mode="json")
     if len(json.dumps(small)) > XCOM_LIMIT:
         small["details"] = {"left_out": f"details over {XCOM_LIMIT} bytes are in the table's history"}

@@ -1,9 +1,8 @@
-"""Millrace's pages in the Airflow UI: the reports in `<home>/reports/<pipeline>/<date>.html`, for signed-in users."""
+"""Millrace's pages in the Airflow UI: the reports in `<home>/reports/<pipeline>`, for signed-in users."""
 
 from __future__ import annotations
 
 import html
-from pathlib import Path
 
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView
 from airflow.api_fastapi.core_api.security import requires_access_view
@@ -13,10 +12,10 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from millrace.airflow.links import PREFIX
 from millrace.profiles import home
+from millrace.report.kept import kept_reports, newest_report, reports_folder
 
 NAME = PathParameter(pattern=r"^[a-z][a-z0-9_]{0,62}$")
-CHECKS = "-checks"  # ends the name of the Data Docs page beside a report, which holds it too
-DATE = PathParameter(pattern=r"^[0-9]{4}(-[0-9]{2}){0,2}(T[0-9]{2})?$|^all$")
+RUN = PathParameter(pattern=r"^([0-9]{4}(-[0-9]{2}){0,2}(T[0-9]{2})?|all)(_(window|sample|rows)-[a-z0-9]+)*$")
 SUFFIXES = ("_train", "_score")
 # a report is a page with scripts: it gets an origin of its own, away from Airflow's session
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts allow-downloads"}
@@ -50,12 +49,12 @@ def list_one(name: str = NAME) -> HTMLResponse:
     return page(f"Reports of {name}", links(name) or "<p>No report yet.</p>")
 
 
-@app.get("/reports/{name}/{date}")
-def report(name: str = NAME, date: str = DATE) -> Response:
+@app.get("/reports/{name}/{run}")
+def report(name: str = NAME, run: str = RUN) -> Response:
     """One report; before there is one, a page that says so and lists the others."""
-    file = home() / "reports" / name / f"{date}.html"
+    file = reports_folder(home(), name) / f"{run}.html"
     if not file.is_file():
-        words = f"<p>No report of {html.escape(date)} yet: it is written at the end of the run.</p>"
+        words = f"<p>No report of {html.escape(run)} yet: it is written at the end of the run.</p>"
         return page(f"Reports of {name}", words + links(name), status=404)
     return FileResponse(file, media_type="text/html", headers=SANDBOX)
 
@@ -64,24 +63,16 @@ def report(name: str = NAME, date: str = DATE) -> Response:
 def latest(dag_id: str) -> Response:
     """The newest report of a DAG's pipeline: shown as a tab of the DAG."""
     name = next((dag_id.removesuffix(suffix) for suffix in SUFFIXES if dag_id.endswith(suffix)), "")
-    found = dates(name) if name.isidentifier() else []
-    if not found:
+    found = newest_report(home(), name) if name.isidentifier() else None
+    if found is None:
         return page("Millrace report", f"<p>No report of {html.escape(dag_id)} yet.</p>")
-    return FileResponse(home() / "reports" / name / f"{found[0]}.html", media_type="text/html", headers=SANDBOX)
-
-
-def dates(name: str) -> list[str]:
-    """Dates of a pipeline's reports, newest first."""
-    folder: Path = home() / "reports" / name
-    return sorted((file.stem for file in folder.glob("*.html") if not file.stem.endswith(CHECKS)), reverse=True)
+    return FileResponse(found, media_type="text/html", headers=SANDBOX)
 
 
 def links(name: str) -> str:
     """A list of links to a pipeline's reports."""
-    items = [
-        f'<li><a href="{PREFIX}/reports/{html.escape(name)}/{html.escape(date)}">{html.escape(date)}</a></li>'
-        for date in dates(name)
-    ]
+    runs = [html.escape(file.stem) for file in kept_reports(home(), name)]
+    items = [f'<li><a href="{PREFIX}/reports/{html.escape(name)}/{run}">{run}</a></li>' for run in runs]
     return f"<ul>{''.join(items)}</ul>" if items else ""
 
 

@@ -171,6 +171,17 @@ class EvaluationFacts:
 
 
 @dataclass(frozen=True)
+class ScoringFacts:
+    """The scores of the run's interval: rows, mean, who gave them, and rows in equal bins of [0, 1]."""
+
+    rows: int
+    mean: float
+    models: Sequence[int]
+    bins: Sequence[int]
+    where: str
+
+
+@dataclass(frozen=True)
 class Past:
     """An evaluation of an earlier (or this) run, for the history."""
 
@@ -237,6 +248,7 @@ class ReportFacts:
     pipeline: str
     date: str
     window: Sequence[str]
+    name: str = ""  # of the run: the date and, for a what-if, what it changed of the pipeline file
     nights: Sequence[Night] = ()
     stages: Sequence[StageFacts] = ()
     reasons: Sequence[Reason] = ()
@@ -250,7 +262,17 @@ class ReportFacts:
     distributions: Sequence[Distribution] = ()
     sample: SampleFacts | None = None
     evaluation: EvaluationFacts | None = None
+    scoring: ScoringFacts | None = None
     history: Sequence[Past] = ()
     models: Sequence[ModelFacts] = ()
     tables: Sequence[TableFacts] = ()
     notes: Sequence[str] = ()  # parts that could not be made
+
+    @property
+    def what_if(self) -> str:
+        """What the run changed of the pipeline file, in words; empty for the night's own run.
+
+        >>> ReportFacts("rides", "2026-01-31", [], "2026-01-31_window-30d_rows-500").what_if
+        'window 30d, rows 500'
+        """
+        return self.name.removeprefix(self.date).strip("_").replace("_", ", ").replace("-", " ")

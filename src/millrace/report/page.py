@@ -19,6 +19,7 @@ from millrace.report.sections_model import (
     with_interval,
 )
 from millrace.report.sections_rows import checks_section, rows_section
+from millrace.report.sections_scores import scores_section
 from millrace.report.words import count, metric, percent, several
 
 
@@ -40,6 +41,7 @@ def sections_of(facts: ReportFacts) -> list[Section]:
         drift_section(facts),
         sample_section(facts),
         model_section(facts),
+        scores_section(facts),
         makeup_section(facts),
         tables_section(facts),
     ]
@@ -85,6 +87,9 @@ def cards_of(facts: ReportFacts) -> list[Card]:
         mood = "good" if found.promote else "odd" if found.awaits_approval else ""
         word = "promoted" if found.promote else "awaits approval" if found.awaits_approval else "not promoted"
         cards.append(Card("candidate", word, decision_words(found), mood))  # type: ignore[arg-type]
+    if facts.scoring is not None:
+        models = ", ".join(map(str, facts.scoring.models))
+        cards.append(Card("rows scored", count(facts.scoring.rows), f"of {facts.date}, by model version {models}"))
     return cards
 
 

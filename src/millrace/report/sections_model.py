@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from millrace.report import charts
 from millrace.report.blocks import Chart, Section, Table, table
 from millrace.report.facts import EvaluationFacts, Figure, Judged, ModelFacts, ReportFacts, SliceFacts
+from millrace.report.sections_scores import probabilities
 from millrace.report.words import LOWER_IS_BETTER, count, figure, listed, metric, percent, seconds, several, size
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -36,7 +37,7 @@ def model_section(facts: ReportFacts) -> Section:
     blocks.append(_precision_recall(found, models))
     blocks.append(_calibration(models))
     if found.scores:
-        blocks.append(_scores(found.scores))
+        blocks.append(probabilities("scores", "Probabilities given", found.scores, "holdout row"))
     blocks += _slices(found)
     blocks += _history(facts)
     return Section("model", title, words, blocks)
@@ -151,21 +152,6 @@ def _calibration(models: dict[str, Judged]) -> Chart:
         charts.calibration(rows, COLOURS, log),
         words,
         table(["model", ">predicted", ">observed", ">rows"], body),
-    )
-
-
-def _scores(scores: Sequence[int]) -> Chart:
-    total, bins = sum(scores), len(scores)
-    high = sum(scores[bins // 2 :])
-    body = [
-        [f"{place / bins:.2f} to {(place + 1) / bins:.2f}", count(rows)] for place, rows in enumerate(scores) if rows
-    ]
-    return Chart(
-        "scores",
-        "Probabilities given",
-        charts.histogram(scores, 0.0, 1.0, "predicted probability"),
-        f"{several(high, 'holdout row')} ({percent(high / total if total else 0.0, 2)}) got a half or more.",
-        table(["probability", ">rows"], body),
     )
 
 

@@ -13,11 +13,10 @@ from millrace import intervals, pipeline_file
 from millrace.errors import MillraceError, RequestError
 from millrace.profiles import load_profile, pipelines_folder
 from millrace.spec import parse_duration
-from millrace.stage_names import LEARNING, SCORING, TRAINING
+from millrace.stage_names import LEARNING, STAGES
 from millrace.stages.context import Options, Run, StageResult
 
 Stage = Callable[[Run], StageResult]
-STAGES = (*TRAINING, *SCORING)
 
 
 def stage_function(name: str) -> Stage:
@@ -99,24 +98,6 @@ def _checked(given: dict[str, Any]) -> Options:
         raise RequestError(f"wrong option {name}", expected=wrong["msg"], found=repr(wrong["input"])) from None
 
 
-def run_stage(
-    stage: str,
-    pipeline_name: str,
-    date: str,
-    *,
-    profile: str | None = None,
-    options: Mapping[str, Any] | None = None,
-    upstream: Mapping[str, int] | None = None,
-    progress: Callable[[str], None] = lambda words: None,
-) -> StageResult:
-    """Run one stage on named versions of its input tables (`upstream`: stage → version; else the newest).
-
-    Returns the version it committed, or the version there was where nothing had to be done. Raises MillraceError.
-    """
-    run = open_run(pipeline_name, date, profile=profile, options=options, say=progress)
-    return run_one(stage, replace(run, upstream=dict(upstream or {})))
-
-
 def run_stages(run: Run, first: str, last: str) -> list[StageResult]:
     """Run the stages from `first` to `last` in order, each on the versions that the ones before committed."""
     order = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
@@ -167,4 +148,4 @@ def run_script(job: type[Any]) -> None:
     run(job)
 
 
-__all__ = ["Options", "Run", "StageResult", "open_run", "run_one", "run_script", "run_stage", "run_stages"]
+__all__ = ["Options", "Run", "StageResult", "open_run", "run_one", "run_script", "run_stages"]

@@ -24,7 +24,7 @@ from millrace.mapreduce.job import ColumnJob, JobPlan
 from millrace.mapreduce.manifest import weight
 from millrace.mapreduce.run import run_job
 from millrace.profiles import Profile, Runner
-from millrace.spec import Duration, Method, Pipeline
+from millrace.spec import Duration, Method, Pipeline, format_duration
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
 
@@ -76,6 +76,23 @@ class Run:
         """The kind of the pipeline's intervals."""
         return self.pipeline.source.interval
 
+    @property
+    def name(self) -> str:
+        """The interval and, in a what-if run, what its options change of the pipeline file.
+
+        Its report and its commits go by this name, so that they are told from the night's own.
+        ``2026-01-31``, or ``2026-01-31_window-30d_sample-random_rows-5000``.
+        """
+        options, usual = self.options, self.pipeline
+        found = [self.date]
+        if options.window not in (None, usual.window):
+            found.append(f"window-{format_duration(options.window)}")
+        if options.sample_method not in (None, usual.sample.method):
+            found.append(f"sample-{options.sample_method}")
+        if options.sample_rows not in (None, usual.sample.rows):
+            found.append(f"rows-{options.sample_rows}")
+        return "_".join(found)
+
     def window(self) -> list[str]:
         """The intervals of the window that ends with this run's interval, oldest first."""
         return intervals.window(self.date, self.kind, self.options.window or self.pipeline.window)
@@ -102,8 +119,8 @@ class Run:
         return {} if version is None else dict(self.table(stage).details(version).get("tokens", {}))
 
     def transaction(self, stage: str, *inputs: object) -> str:
-        """The application transaction id of a commit: pipeline, stage, interval and a hash of all inputs."""
-        return f"{self.pipeline.name}/{stage}/{self.date}/{digest(*inputs)}"
+        """The application transaction id of a commit: pipeline, stage, the run's name and a hash of all inputs."""
+        return f"{self.pipeline.name}/{stage}/{self.name}/{digest(*inputs)}"
 
     @contextlib.contextmanager
     def shuffle_folder(self) -> Iterator[str]:

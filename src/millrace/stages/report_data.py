@@ -1,6 +1,7 @@
 """What a report shows of the data: counts by interval, reasons, distributions and the sample, from small states.
 
-Rows are read in two places only, in batches and a few columns of them: the quarantine table, and the sample.
+Rows are read in three places only, in batches and a few columns of them: the quarantine table, the sample, and the
+scores of the run's own interval.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from millrace.data.sample import WEIGHT, SamplePlan
 from millrace.data.states import ColumnState
 from millrace.data.stats import Stats
 from millrace.report.distributions import Distribution, SampleCounts, distribution, shown
-from millrace.report.facts import Change, ColumnFacts, Night, Reason, Role, SampleFacts
+from millrace.report.facts import Change, ColumnFacts, Night, Reason, Role, SampleFacts, ScoringFacts
 from millrace.report.words import number
 from millrace.spec import Pipeline
 from millrace.stages.choose import read_statistics, usable
@@ -28,6 +29,7 @@ from millrace.stages.ingest import raw_statistics
 from millrace.stages.report_tables import has_rows, own_record
 from millrace.storage.commits import CommitRecord
 
+SCORE_BINS = 50  # as many as the holdout's scores are counted in: equal bins of [0, 1]
 CLEAN = ("clean", "quarantine", "sharded", "scores")
 
 
@@ -212,14 +214,9 @@ def codes(pipeline: Pipeline, name: str) -> bool:
 
 
 def sample_record(run: Run) -> CommitRecord | None:
-    """The commit that drew the sample of this run's interval; None where none did."""
-    version = run.version("sample")
-    if version is None:
-        return None
-    record: CommitRecord | None = run.table("sample").record(version)
-    if record is not None and record.details.get("date") != run.date:
-        record = own_record(run, "sample")
-    return record if record is not None and record.details.get("date") == run.date else None
+    """The commit that drew the sample of a pinned run; None where none did."""
+    version = run.upstream.get("sample")
+    return None if version is None else run.table("sample").record(version)
 
 
 def sample_facts(run: Run, known: Mapping[str, Stats]) -> SampleFacts | None:
@@ -236,6 +233,23 @@ def sample_facts(run: Run, known: Mapping[str, Stats]) -> SampleFacts | None:
         holdout=_holdout_words(holdout),
         distributions=_sample_distributions(run, record.version, holdout, known),
     )
+
+
+def scoring_facts(run: Run) -> ScoringFacts | None:
+    """What the champion made of the run's interval: its scores are read once, that one column."""
+    if not has_rows(run, "scores"):
+        return None
+    table, version = run.table("scores"), run.version("scores")
+    rows, total, models = 0, 0.0, set()
+    bins = np.zeros(SCORE_BINS, np.int64)
+    for batch in table.batches(version, columns=["score", "model_version"], intervals=[run.date]):
+        scores = np.asarray(batch.column("score"), np.float64)
+        rows, total = rows + len(scores), total + float(scores.sum())
+        bins += np.histogram(scores, bins=SCORE_BINS, range=(0, 1))[0]
+        models |= set(batch.column("model_version").unique().to_pylist())
+    if not rows:
+        return None
+    return ScoringFacts(rows=rows, mean=total / rows, models=sorted(models), bins=bins.tolist(), where=table.uri)
 
 
 def _holdout_words(holdout: Holdout) -> str:

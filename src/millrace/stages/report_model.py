@@ -66,8 +66,7 @@ def evaluation_facts(run: Run) -> EvaluationFacts | None:
 
 
 def _evaluated(run: Run) -> bool:
-    version = run.version("evaluation")
-    return version is not None and run.date in run.table("evaluation").intervals(version)
+    return "evaluate" in run.upstream  # pinned, or told by the stage itself
 
 
 def _judged(version: int | None, found: Evaluation) -> Judged:
@@ -88,9 +87,10 @@ def history(run: Run) -> list[Past]:
     """The evaluations up to this run's, oldest first, by the metric that decides."""
     if not has_rows(run, "evaluation"):
         return []
-    table, version = run.table("evaluation"), run.version("evaluation")
-    names = [name for name in table.intervals(version) if name <= run.date][-PAST:]
-    found = [Verdict(row) for row in table.read(version, intervals=names).to_pylist()]
+    table = run.table("evaluation")
+    names = [name for name in table.intervals() if name < run.date][-PAST:]
+    found = [Verdict(row) for row in table.read(intervals=names).to_pylist()]
+    found += [read_verdict(run, run.version("evaluation"))] if _evaluated(run) else []
     metric = run.pipeline.promote.metric
     past = [
         Past(each.date, each.model_version, _figure(each.evaluation.metrics[metric]), each.decision.promote)

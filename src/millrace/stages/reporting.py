@@ -16,6 +16,7 @@ from millrace.data.drift import DriftVerdict
 from millrace.data.stats import Stats
 from millrace.errors import MillraceError, RequestError
 from millrace.report.facts import ModelFacts, ReportFacts
+from millrace.report.kept import CHECKS, reports_folder
 from millrace.report.page import render
 from millrace.report.vega import bundle, write_text
 from millrace.stages.choose import read_drift
@@ -29,6 +30,7 @@ from millrace.stages.report_data import (
     nights,
     reasons,
     sample_facts,
+    scoring_facts,
     statistics,
 )
 from millrace.stages.report_model import evaluation_facts, history, model_facts
@@ -45,17 +47,17 @@ def report(run: Run) -> StageResult:
 
 
 def write_report(run: Run) -> Path:
-    """Write ``<home>/reports/<pipeline>/<date>.html``, whole or not at all, and return its path.
+    """Write ``<home>/reports/<pipeline>/<run.name>.html``, whole or not at all, and return its path.
 
     Where the interval was checked, ``<date>-checks.html`` beside it holds the same as Great Expectations' Data Docs.
     """
-    folder = run.profile.home / "reports" / run.pipeline.name
+    folder = reports_folder(run.profile.home, run.pipeline.name)
     known = run.tokens("check")
     if known and run.date not in known and run.date not in run.tokens("drift"):
         newest = intervals.newest([name for name in known if name != "*"], run.kind)
         raise RequestError(f"nothing is known of {run.date}", expected=f"an interval that was run, such as {newest}")
     facts = collect(run, folder)
-    path = folder / f"{run.date}.html"
+    path = folder / f"{run.name}.html"
     write_text(path, render(facts, bundle(run.profile.home / "cache")))
     return path
 
@@ -82,6 +84,7 @@ def collect(run: Run, folder: Path) -> ReportFacts:
     return ReportFacts(
         pipeline=run.pipeline.name,
         date=run.date,
+        name=run.name,
         window=run.window(),
         nights=part("the count of rows", lambda run: nights(run, verdicts, label_rates(known)), []),
         stages=part("the ledgers", stage_facts, []),
@@ -96,6 +99,7 @@ def collect(run: Run, folder: Path) -> ReportFacts:
         distributions=part("the distributions", lambda run: distributions(run, known), []),
         sample=part("the sample", lambda run: sample_facts(run, known), None),
         evaluation=evaluation,
+        scoring=part("the scoring", scoring_facts, None),
         history=part("the history", history, []),
         models=models,
         tables=part("the list of tables", table_facts, []),
@@ -110,7 +114,7 @@ def checks_page(run: Run, verdict: Verdict, folder: Path) -> str | None:
     """
     if not verdict.outcomes:
         return None
-    path = folder / f"{run.date}-checks.html"
+    path = folder / f"{run.date}{CHECKS}.html"
     mark = DIGEST.format(hashlib.sha256(verdict.model_dump_json().encode()).hexdigest())
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if not text.endswith(mark):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from millrace.errors import InputError
+from millrace.report.kept import kept_reports, newest_report
 from millrace.stages.context import Run, StageResult
 from millrace.storage.parts import Part
 
@@ -70,12 +71,16 @@ def status_of(run: Run) -> dict[str, Any]:
                 "newest": max((part.interval or "" for part in parts), default=""),
                 "where": table.uri,
             }
+    home, name = run.profile.home, run.pipeline.name
+    report = newest_report(home, name)
     newest = max((str(tables[name]["newest"]) for name in ("clean", "sharded", "stats") if name in tables), default="")
     return {
-        "pipeline": run.pipeline.name,
+        "pipeline": name,
         "date": newest,
         "tables": tables,
         "champion": champion_summary(run) if tables else None,
+        "report": report and str(report),
+        "what_if_reports": [str(file) for file in kept_reports(home, name) if "_" in file.stem],
     }
 
 
@@ -88,6 +93,9 @@ def show_status(status: dict[str, Any]) -> None:
     for name, facts in status["tables"].items():
         grid.add_row(name, str(facts["version"]), f"{facts['rows']:,}", f"{facts['files']:,}", facts["newest"])
     console().print(grid)
+    for words, path in (("report", status["report"]), *(("what-if", path) for path in status["what_if_reports"][:5])):
+        if path:
+            print(f"{words}: {path}")
     champion = status["champion"]
     if champion is None:
         print("champion: none yet")
