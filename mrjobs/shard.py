@@ -40,7 +40,7 @@ from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
 from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
 from millrace.spec import Pipeline
-from millrace.storage.files import table_filesystem
+from millrace.storage.files import open_output, table_filesystem
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import PartWriter
 
@@ -128,9 +128,7 @@ class Shard(CleanRows):
 
     def _write_index(self, part: str, keys: pa.ChunkedArray) -> None:
         system, root = table_filesystem(self.plan.out, dict(self.plan.storage_options))
-        path = root + index_path(part)
-        system.create_dir(path.rpartition("/")[0], recursive=True)
-        with system.open_output_stream(path) as file:
+        with open_output(system, root + index_path(part)) as file:
             file.write(key_index(keys))
 
 

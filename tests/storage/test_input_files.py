@@ -71,7 +71,7 @@ def test_the_fingerprint_changes_with_the_file(folder):
         ("{}/2027*", "no file matches the pattern: found '{0}/2027*'"),
         ("{}/empty", "the folder holds no files: found '{0}/empty'"),
         ("{}/broken", "the folder holds no files: found '{0}/broken'"),
-        ("nfs://host/a", "no file system for this address: found 'nfs://host/a'"),
+        ("nfs://host/a", "no store for this address: expected a path, file://, s3:// or hdfs://; found 'nfs://host/a'"),
     ],
 )
 def test_what_is_said_where_nothing_is_named(folder, uri, message):

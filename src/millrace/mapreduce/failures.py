@@ -3,10 +3,14 @@ same MillraceError (or a SplitFailed that quotes the cause) comes out."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import traceback
+import uuid
 from typing import Any
 
 from millrace.errors import MillraceError, SplitFailed
+from millrace.storage.files import filesystem, open_output
 
 
 class TaskTraceback(Exception):
@@ -25,6 +29,14 @@ def describe(error: BaseException) -> dict[str, Any]:
         return {"classes": [kind.__name__ for kind in type(error).__mro__], **parts, "notes": notes, "trace": trace}
     parts = {"message": "a task failed", "expected": None, "found": summary(error), "hint": None}
     return {"classes": [SplitFailed.__name__], **parts, "notes": [], "trace": trace}
+
+
+def report_failure(folder: str, error: BaseException) -> None:
+    """Leave the description of a failure in a folder of the store; a store that fails too must not hide the failure."""
+    with contextlib.suppress(MillraceError, OSError):
+        system, path, _ = filesystem(folder)
+        with open_output(system, f"{path}/{uuid.uuid4().hex}.json") as file:
+            file.write(json.dumps(describe(error)).encode())
 
 
 def summary(error: BaseException) -> str:

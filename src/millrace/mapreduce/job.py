@@ -9,7 +9,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mrjob.job import MRJob
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.data.raw import RawBatch, Split, read_split
 from millrace.errors import MillraceError, RequestError, SplitFailed
-from millrace.mapreduce.failures import summary
+from millrace.mapreduce.failures import report_failure, summary
 from millrace.spec import Pipeline
 from millrace.storage import faults
 from millrace.storage.files import open_input
@@ -29,7 +28,10 @@ Pair = tuple[str, Any]
 
 
 class JobPlan(BaseModel):
-    """What every task of a job gets: the pipeline, where parts are written, and the job's own parameters."""
+    """What every task of a job gets: the pipeline, where parts are written, and the job's own parameters.
+
+    `failures` is a folder on the store where a task says why it failed, for engines that tell only that it did.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,6 +39,7 @@ class JobPlan(BaseModel):
     out: str
     storage_options: dict[str, str] = {}
     params: dict[str, Any] = {}
+    failures: str | None = None
 
 
 class JsonPairs:
@@ -93,11 +96,12 @@ class ColumnJob(MRJob):
 
     @property
     def plan(self) -> JobPlan:
-        """The job's plan, read from the file that ``--plan`` names."""
+        """The job's plan, read from the path or URI that ``--plan`` names."""
         if self._plan is None:
             if self.options.plan is None:
                 raise RequestError(f"{type(self).__name__} has no plan", expected="--plan FILE")
-            self._plan = JobPlan.model_validate_json(Path(self.options.plan).read_text("utf-8"))
+            with open_input(self.options.plan) as file:
+                self._plan = JobPlan.model_validate_json(file.read())
         return self._plan
 
     def read(self, split: Split, columns: Sequence[str] | None = None) -> Iterator[RawBatch]:
@@ -112,7 +116,7 @@ class ColumnJob(MRJob):
 
     def configure_args(self) -> None:
         super().configure_args()
-        self.add_file_arg("--plan", help="JSON file with the job's plan")
+        self.add_passthru_arg("--plan", help="path or URI of the JSON file with the job's plan")
 
     def steps(self) -> list[MRStep]:
         if type(self).reduce_key is ColumnJob.reduce_key:
@@ -162,16 +166,20 @@ class ColumnJob(MRJob):
             for pair in pairs or ():
                 faults.reach("before_task_report")
                 yield pair
-        except MillraceError as error:
-            error.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
-            raise
         except Exception as error:
-            if is_refusal(error):
-                refused = write_refused(str(getattr(error, "filename", None) or "MILLRACE_HOME or TMPDIR"), error)
-                refused.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
-                raise refused from error
-            message = f"{type(self).__name__} failed {where}{self._at_rows()}"
-            raise SplitFailed(message, found=summary(error)) from error
+            told = self._told(error, where)
+            if self.plan.failures is not None:
+                report_failure(self.plan.failures, told)
+            raise told from (error if told is not error else error.__cause__)
+
+    def _told(self, error: Exception, where: str) -> MillraceError:
+        """A failure as the driver tells it: with the split or key, and the rows at hand."""
+        if isinstance(error, MillraceError) or is_refusal(error):
+            place = str(getattr(error, "filename", None) or "MILLRACE_HOME or TMPDIR")
+            told = error if isinstance(error, MillraceError) else write_refused(place, error)
+            told.add_note(f"in {type(self).__name__}, {where}{self._at_rows()}")
+            return told
+        return SplitFailed(f"{type(self).__name__} failed {where}{self._at_rows()}", found=summary(error))
 
     def _at_rows(self) -> str:
         return f", rows {self._rows[0]}-{self._rows[1]}" if self._rows else ""
@@ -183,20 +191,25 @@ class ColumnJob(MRJob):
         return kwargs
 
     def _runner_class(self) -> type[Any]:
+        """The runners of our own; imported here, as each needs an engine that others lack."""
         alias = self.options.runner or "inline"
-        if alias == "inline":
-            from millrace.mapreduce.inline import InlineRunner
-
-            return InlineRunner
         if alias == "local":
             from millrace.mapreduce.local import LocalRunner
 
             return LocalRunner
-        kind: type[Any] = super()._runner_class()
-        return kind
+        if alias == "hadoop":
+            from millrace.mapreduce.hadoop import HadoopRunner
+
+            return HadoopRunner
+        if alias == "spark":
+            from millrace.mapreduce.spark import SparkRunner
+
+            return SparkRunner
+        from millrace.mapreduce.inline import InlineRunner
+
+        return InlineRunner
 
     def _runner_kwargs(self) -> dict[str, Any]:
         kwargs: dict[str, Any] = super()._runner_kwargs()
-        if self._runner_class().alias == "local":
-            kwargs["mrjob_cls"] = type(self)
+        kwargs["mrjob_cls"] = type(self)
         return kwargs

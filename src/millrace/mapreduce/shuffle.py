@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from millrace.errors import CorruptData
 from millrace.storage import faults
-from millrace.storage.files import open_input
+from millrace.storage.files import filesystem, open_input, open_output
 
 BUFFER = 64 << 20
 """Bytes that a writer holds before it writes a run of every partition."""
@@ -56,12 +56,15 @@ class ShuffleWriter:
     """
 
     def __init__(self, folder: str, *, buffer: int = BUFFER) -> None:
-        self.path = str(Path(folder) / f"{uuid.uuid4().hex}.arrows")
+        self._system, inside, prefix = filesystem(folder)
+        self._inside = f"{inside}/{uuid.uuid4().hex}.arrows"
+        self.path = prefix + self._inside
         self.buffer = buffer
         self.held: list[tuple[NDArray[np.int64], pa.RecordBatch]] = []
         self.held_bytes = 0
         self.refs: list[Ref] = []
         self.file: Any = None
+        self.offset = 0
 
     def write(self, partition_ids: NDArray[Any], batch: pa.RecordBatch) -> None:
         """Takes rows and the partition (≥ 0) of each. All batches have one schema."""
@@ -90,7 +93,8 @@ class ShuffleWriter:
         if self.file is not None:
             self.file.close()
             self.file = None
-        Path(self.path).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            self._system.delete_file(self._inside)
 
     def _flush(self) -> None:
         if not self.held:
@@ -107,15 +111,15 @@ class ShuffleWriter:
 
     def _append(self, partition: int, rows: pa.Table) -> None:
         if self.file is None:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self.file = Path(self.path).open("wb")  # noqa: SIM115 - closed by close or discard
+            self.file = open_output(self._system, self._inside)
         sink = pa.BufferOutputStream()
         with pyarrow.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as stream:
             stream.write_table(rows)
         data = sink.getvalue()
-        offset = self.file.tell()
         self.file.write(data)
-        self.refs.append(Ref(self.path, partition, offset, data.size, rows.num_rows, xxhash.xxh64_hexdigest(data)))
+        checksum = xxhash.xxh64_hexdigest(data)
+        self.refs.append(Ref(self.path, partition, self.offset, data.size, rows.num_rows, checksum))
+        self.offset += data.size
 
 
 def read_refs(refs: Iterable[Ref]) -> Iterator[pa.RecordBatch]:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import xxhash
 
 from millrace.errors import InputError
+from millrace.storage import object_store
 
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 MAGIC = re.compile(r"[*?\[]")
@@ -48,26 +49,26 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str, str]:
         return pafs.LocalFileSystem(), Path(absolute).as_posix(), ""
     if scheme.group(1).lower() == "file":
         return filesystem(unquote(uri[scheme.end() :]))
-    try:
-        system, path = pafs.FileSystem.from_uri(quote(uri, safe="/:@=&+,!$'()~"))  # a glob's signs aren't URI syntax
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise InputError("no file system for this address", found=repr(uri), hint=str(error).split("\n")[0]) from error
-    return system, path, scheme.group()
+    rest = uri[scheme.end() :]
+    if scheme.group(1).lower() in ("s3", "s3a", "s3n"):
+        return object_store.s3(), rest.rstrip("/"), scheme.group()
+    if scheme.group(1).lower() == "hdfs":
+        namenode, slash, path = rest.partition("/")
+        return object_store.hdfs(namenode), slash + path.rstrip("/"), scheme.group() + namenode
+    raise InputError("no store for this address", expected="a path, file://, s3:// or hdfs://", found=repr(uri))
 
 
 def table_filesystem(uri: str, storage_options: dict[str, str] | None = None) -> tuple[pafs.FileSystem, str]:
-    """The file system that holds a table, and the prefix that makes a path below the table a path inside it.
+    """The file system that holds a folder or table, and the prefix that makes a path below it a path inside."""
+    system, path, _ = filesystem(uri)
+    return system, f"{path.rstrip('/')}/"
 
-    Local tables go through Arrow; all others through the store of deltalake, which takes the same `storage_options` as
-    the commits do.
-    """
-    scheme = SCHEME.match(uri)
-    if not scheme or scheme.group(1).lower() == "file":
-        system, path, _ = filesystem(uri)
-        return system, f"{path.rstrip('/')}/"
-    from millrace.storage.object_store import StoreHandler
 
-    return pafs.PyFileSystem(StoreHandler(uri, storage_options)), ""
+def open_output(system: pafs.FileSystem, path: str) -> pa.NativeFile:
+    """A new file for writing, its folders made where the file system has any."""
+    if system.type_name == "local":
+        system.create_dir(path.rpartition("/")[0], recursive=True)
+    return system.open_output_stream(path, compression=None)
 
 
 def list_files(uris: str | Sequence[str]) -> list[SourceFile]:

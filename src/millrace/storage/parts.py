@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from millrace.errors import WorkError
 from millrace.storage import faults
-from millrace.storage.files import table_filesystem
+from millrace.storage.files import open_output, table_filesystem
 from millrace.storage.part_stats import PartStats
 from millrace.storage.refusals import write_refused
 
@@ -218,9 +218,9 @@ class PartWriter:
 
     def _open(self) -> pq.ParquetWriter:
         if self._writer is None:
+            faults.reach("before_part_write")
             path = self._root + self.path
-            self._system.create_dir(path.rpartition("/")[0], recursive=True)
-            self._sink = _Checksummed(self._system.open_output_stream(path))
+            self._sink = _Checksummed(open_output(self._system, path))
             self._writer = pq.ParquetWriter(
                 self._sink,
                 self.schema,

@@ -23,6 +23,7 @@ from millrace.storage import faults, reading
 from millrace.storage.commits import Commit, CommitRecord, read_log, read_record
 from millrace.storage.files import table_filesystem
 from millrace.storage.ledger import Ledger
+from millrace.storage.object_store import delta_options
 from millrace.storage.parts import Part
 from millrace.storage.refusals import plain, write_refused
 
@@ -225,7 +226,7 @@ class Table:
 
     def _handle(self) -> DeltaTable | None:
         try:
-            return DeltaTable(self.uri, storage_options=self.storage_options)
+            return DeltaTable(self.uri, storage_options=delta_options(self.uri))
         except TableNotFoundError:
             return None
         except (DeltaError, OSError) as error:
@@ -252,7 +253,7 @@ class Table:
             mode="error",
             partition_by=commit.partition_by,
             configuration=CONFIGURATION,
-            storage_options=self.storage_options,
+            storage_options=delta_options(self.uri),
             commit_properties=_properties(commit, 0),
         )
         return 0

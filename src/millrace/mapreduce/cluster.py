@@ -1,0 +1,245 @@
+"""Runs a job on a cluster: a plan and splits flow into a work folder on the store, and the pairs flow back from it.
+
+    <work>/<job>/plan.json        what every task gets
+    <work>/<job>/manifest/00007   the splits of one map task, one a line
+    <work>/<job>/failures/…       what a task that failed says of it
+    <work>/<job>/output/part-…    the pairs
+
+All of it goes through the store's own clients; of the engine's, only the command that runs the job is started.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from millrace.data.raw import Split
+from millrace.errors import MillraceError, ServiceError, SplitFailed
+from millrace.mapreduce.failures import revive
+from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs
+from millrace.mapreduce.manifest import balance, weight
+from millrace.mapreduce.pack import pack
+from millrace.mapreduce.store_fs import remove
+from millrace.profiles import Profile
+from millrace.storage.files import filesystem, open_output
+
+TASK_WEIGHT = 8 << 20  # bytes of plain text: about what is worth starting a task for
+MAP_TASKS = 16
+PERCENT = re.compile(r"map (\d+)% +reduce (\d+)%")
+WORDS_KEPT = 30
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job put out, sorted, and the counters of its engine (group → counter → amount)."""
+
+    pairs: list[tuple[str, Any]]
+    counters: dict[str, dict[str, int]]
+
+
+def run_on_cluster(
+    job: type[ColumnJob],
+    plan: JobPlan,
+    splits: Sequence[Split],
+    profile: Profile,
+    *,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run `job` over `splits` on the profile's runner: the same pairs as everywhere else.
+
+    `name` is the same for every attempt at the same work: an engine that still runs an earlier attempt under it is
+    followed, not asked again. `progress` is called with (done, all), in splits.
+
+    Raises the MillraceError that a task raised, SplitFailed with the engine's own last words where it left none, or
+    ServiceError where the engine can't be started.
+    """
+    if not splits:
+        return Outcome([], {})
+    folder = Work(work_folder(profile), name or f"{job.__name__.lower()}-{uuid.uuid4().hex[:16]}")
+    plan = plan.model_copy(update={"failures": folder.uri("failures")})
+    folder.write("plan.json", plan.model_dump_json())
+    groups = balance([weight(split) for split in splits], tasks_for(splits, profile))
+    for number, group in enumerate(groups):
+        folder.write(f"manifest/{number:05d}", "".join(f"{splits[index].to_json()}\n" for index in group))
+    words = EngineWords(len(splits), progress)
+    try:
+        counters = _start(job, folder, profile, len(groups), words)
+        pairs = sorted(line for text in folder.read_all("output", "part-") for line in text.splitlines())
+        return Outcome([JsonPairs().read(line) for line in pairs], counters)
+    except MillraceError:
+        raise
+    except Exception as error:
+        for text in folder.read_all("failures", ""):
+            raise revive(json.loads(text)) from error
+        raise SplitFailed(f"{job.__name__} failed on {profile.runner}", found=words.cause() or str(error)) from error
+    finally:
+        folder.remove()
+
+
+def work_folder(profile: Profile) -> str:
+    """Where a cluster's jobs keep their files: `work` of the profile, else a folder below its root."""
+    if profile.work is not None:
+        return profile.work.rstrip("/")
+    if profile.runner == "spark" and profile.spark.master.startswith("local"):
+        return str(profile.home / "work")
+    return f"{profile.root}/_work"
+
+
+def tasks_for(splits: Sequence[Split], profile: Profile) -> int:
+    """How many map tasks: as many as the profile allows, where each has enough to do."""
+    worth = -(-sum(map(weight, splits)) // TASK_WEIGHT)
+    return max(1, min(profile.tasks or MAP_TASKS, worth))
+
+
+class Work:
+    """The work folder of one job."""
+
+    def __init__(self, base: str, name: str) -> None:
+        self.base, self.name = base, name
+        self._system, path, self._prefix = filesystem(base)
+        self._path = f"{path}/{name}"
+
+    def uri(self, name: str = "") -> str:
+        """The full name of something in it."""
+        return f"{self._prefix}{self._path}/{name}".rstrip("/")
+
+    def write(self, name: str, text: str) -> None:
+        with open_output(self._system, f"{self._path}/{name}") as file:
+            file.write(text.encode())
+
+    def read_all(self, name: str, prefix: str) -> Iterator[bytes]:
+        """The contents of the files of a folder, in order of name."""
+        selector = pafs.FileSelector(f"{self._path}/{name}", allow_not_found=True)
+        for info in sorted(self._system.get_file_info(selector), key=lambda info: info.path):
+            if info.type == pafs.FileType.File and info.base_name.startswith(prefix):
+                with self._system.open_input_stream(info.path, compression=None) as stream:
+                    yield stream.read()
+
+    def remove(self) -> None:
+        remove(self.uri())
+
+
+class EngineWords(logging.Handler):
+    """Hears what mrjob says of the engine: percentages become progress, the last words are kept for a failure."""
+
+    def __init__(self, splits: int, progress: Progress | None) -> None:
+        super().__init__(logging.INFO)
+        self.splits, self.progress = splits, progress
+        self.last: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        percent = PERCENT.search(text)
+        if percent and self.progress is not None:
+            self.progress(self.splits * int(percent[1]) // 100, self.splits)
+        if record.levelno >= logging.WARNING or "rror" in text or "xception" in text or "killed" in text:
+            self.last = [*self.last, text.strip()][-WORDS_KEPT:]
+
+    def cause(self) -> str:
+        """The most telling of the last words."""
+        telling = [text for text in self.last if "ause" in text or "rror" in text or "killed" in text]
+        return " | ".join((telling or self.last)[-3:])[:2000]
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear mrjob, and keep its words from everybody else."""
+        log = logging.getLogger("mrjob")
+        level, propagate = log.level, log.propagate
+        log.addHandler(self)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        try:
+            yield
+        finally:
+            log.removeHandler(self)
+            log.setLevel(level)
+            log.propagate = propagate
+
+
+def _start(job: type[ColumnJob], folder: Work, profile: Profile, tasks: int, words: EngineWords) -> dict[str, Any]:
+    options = {"hadoop": hadoop_options, "spark": spark_options}[profile.runner](folder, profile)
+    args = ["-r", profile.runner, "--plan", folder.uri("plan.json"), "--output-dir", folder.uri("output"), *options]
+    started = job([*args, "--no-cat-output", "--cleanup", "LOCAL_TMP", folder.uri("manifest")])
+    with words.listening(), started.make_runner() as runner:
+        try:
+            runner.run()
+        except FileNotFoundError as error:
+            raise ServiceError(f"the command of {profile.runner} isn't there", found=str(error)) from error
+        return merged(runner.counters())
+
+
+def merged(counters: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """The counters of all steps, added.
+
+    >>> merged([{"g": {"a": 1}}, {"g": {"a": 2, "b": 3}}])
+    {'g': {'a': 3, 'b': 3}}
+    """
+    total: dict[str, dict[str, int]] = {}
+    for step in counters:
+        for group, amounts in step.items():
+            for name, amount in amounts.items():
+                total.setdefault(group, {})[name] = total.get(group, {}).get(name, 0) + amount
+    return total
+
+
+def environment_options(profile: Profile, python: str, folder: Work) -> list[str]:
+    """The worker environment of every task: the archives, the interpreter, and the address of the store."""
+    found = pack(f"{folder.base}/_packs")
+    options = ["--python-bin", python, "--no-bootstrap-mrjob"]
+    for archive in found.archives:
+        options += ["--archive", archive]
+    for name, value in {**profile.environment, "PYTHONPATH": found.python_path}.items():
+        options += ["--cmdenv", f"{name}={value}"]
+    return options
+
+
+def settings(values: Mapping[str, str]) -> list[str]:
+    """Settings of a job, as options of mrjob."""
+    return [text for key, value in values.items() for text in ("-D", f"{key}={value}")]
+
+
+HADOOP_DEFAULTS = {
+    "mapreduce.job.name": "millrace",
+    "mapreduce.map.maxattempts": "2",
+    "mapreduce.reduce.maxattempts": "2",
+    # one file, one task: a manifest is never cut
+    "mapreduce.input.fileinputformat.split.minsize": str(1 << 40),
+    "mapreduce.fileoutputcommitter.algorithm.version": "1",
+}
+
+
+def hadoop_options(folder: Work, profile: Profile) -> list[str]:
+    """mrjob's options for the profile's Hadoop cluster."""
+    hadoop = profile.hadoop
+    options = environment_options(profile, hadoop.python, folder)
+    options += ["--hadoop-bin", hadoop.bin, "--hadoop-tmp-dir", f"{folder.uri()}/mrjob"]
+    if hadoop.streaming_jar is not None:
+        options += ["--hadoop-streaming-jar", hadoop.streaming_jar]
+    return [*options, *settings(HADOOP_DEFAULTS | {"mapreduce.job.name": folder.name} | hadoop.jobconf)]
+
+
+def spark_options(folder: Work, profile: Profile) -> list[str]:
+    """mrjob's options for the profile's Spark cluster; a local one needs no archives."""
+    import sys
+
+    spark = profile.spark
+    options = ["--spark-master", spark.master, "--spark-tmp-dir", f"{folder.uri()}/mrjob"]
+    if spark.deploy_mode is not None:
+        options += ["--spark-deploy-mode", spark.deploy_mode]
+    if spark.submit is not None:
+        options += ["--spark-submit-bin", spark.submit]
+    if spark.master.startswith("local"):
+        options += ["--python-bin", spark.python or sys.executable, "--no-bootstrap-mrjob"]
+    else:
+        options += environment_options(profile, spark.python or "python3", folder)
+    return [*options, *settings(spark.conf)]
