@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
 
+NAME = r"^[a-z][a-z0-9_]{0,62}$"
 DURATION_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
@@ -285,16 +288,47 @@ class Promote(Model):
     approval: Literal["automatic", "human"] = "automatic"
 
 
-class Score(Model):
-    """Which table is scored."""
+ROW_TABLES = ("sharded", "clean", "sample")
+"""The tables of a pipeline that hold rows which a model can score."""
 
-    table: Literal["sharded", "clean"] = "sharded"
+
+class Score(Model):
+    """Which table is scored: one of this pipeline, one of another, or any Delta Lake table.
+
+    The table of another pipeline is written ``fraud/sharded``; a folder of such a name ``./fraud/sharded``.
+    """
+
+    table: str = Field(
+        "sharded",
+        description="sharded, clean or sample; PIPELINE/sharded; or the folder or URI of a Delta Lake table",
+        json_schema_extra={"anyOf": [{"enum": list(ROW_TABLES)}, {"pattern": "/"}]},
+    )
+
+    @field_validator("table")
+    @classmethod
+    def _names_a_table(cls, table: str) -> str:
+        if table in ROW_TABLES or "/" in table:
+            return table
+        near = difflib.get_close_matches(table, ROW_TABLES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"a folder here is written './{table}'"
+        expected = "sharded, clean or sample; PIPELINE/sharded; or the folder or URI of a Delta Lake table"
+        raise ValueError(f"expected {expected}, found {table!r}; {hint}")
+
+    @property
+    def of_pipeline(self) -> tuple[str, str] | None:
+        """The other pipeline and its table, where the table is one.
+
+        >>> Score(table="fraud/sharded").of_pipeline, Score(table="./fraud/sharded").of_pipeline
+        (('fraud', 'sharded'), None)
+        """
+        name, _, table = self.table.partition("/")
+        return (name, table) if re.fullmatch(NAME, name) and table in ROW_TABLES else None
 
 
 class Pipeline(Model):
     """One pipeline file."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    name: str = Field(pattern=NAME)
     source: Source
     columns: dict[str, Column]
     check: list[Expectation] = []

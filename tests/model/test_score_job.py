@@ -56,11 +56,9 @@ def test_scores_equal_predict_proba_row_by_row(runner: str, plan: JobPlan, shop:
 
 
 def test_a_part_without_a_column_and_with_new_categories_is_scored(plan: JobPlan, tmp_path: Path) -> None:
-    folder = tmp_path / "data_interval=2018-03-02"
-    folder.mkdir()
     rows = pa.table({"row_id": [1, 2], "city": ["Atlantis", None], "extra": ["x", "y"]})
-    pq.write_table(rows, folder / "b.parquet")
-    [(interval, value)] = run_job(Score, plan, [split(folder / "b.parquet", None)])
+    pq.write_table(rows, tmp_path / "b.parquet")
+    [(interval, value)] = run_job(Score, plan, [split(tmp_path / "b.parquet", "2018-03-02")])
     assert (interval, value["ledger"]["rows_in"]) == ("2018-03-02", 2)
     scored = pq.read_table(f"{plan.out}/{value['part']['path']}", partitioning=None)
     assert scored["shop"].to_pylist() == [None, None]

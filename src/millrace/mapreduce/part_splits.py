@@ -1,17 +1,43 @@
-"""Splits of a table's own parts: rows of committed files flow in, batches with their data interval flow out."""
+"""Splits of a table's parts: committed files flow in as splits, and out as batches with their data interval."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.data.raw import Split
 from millrace.errors import CorruptData
-from millrace.storage.files import table_filesystem
+from millrace.mapreduce.splits import SPLIT_SIZE, row_group_splits
+from millrace.storage.files import SourceFile, table_filesystem
+from millrace.storage.parts import Part
 
 INTERVAL = "data_interval"
+
+
+def split_parts(
+    uri: str, parts: Iterable[Part], storage_options: Mapping[str, str] | None = None, split_size: int = SPLIT_SIZE
+) -> Iterator[Split]:
+    """A split for each part of the table at `uri`; one of more than `split_size` bytes is cut between row groups.
+
+    Only the footers of the large parts are read.
+    """
+    for part in parts:
+        path = f"{uri}/{part.path}"
+        if part.size <= split_size:
+            yield Split(path, "parquet", 0, 0, 1, None, part.interval, part.size)
+        else:
+            file = SourceFile(path, part.size, "")
+            yield from row_group_splits(file, part.interval, split_size, partial(open_part, options=storage_options))
+
+
+def open_part(path: str, options: Mapping[str, str] | None = None) -> pa.NativeFile:
+    """Open a part, named by its table's URI and its path, for random access."""
+    folder, _, name = path.rpartition("/")
+    system, prefix = table_filesystem(folder, dict(options or {}))
+    return system.open_input_file(prefix + name)
 
 
 def read_part(
@@ -28,10 +54,8 @@ def read_part(
     Raises CorruptData where the file is gone or damaged.
     """
     columns = columns if schema is None else schema.names
-    folder, _, name = split.path.rpartition("/")
-    system, prefix = table_filesystem(folder, dict(storage_options or {}))
     try:
-        with pq.ParquetFile(system.open_input_file(prefix + name), page_checksum_verification=True) as file:
+        with pq.ParquetFile(open_part(split.path, storage_options), page_checksum_verification=True) as file:
             wanted = None if columns is None else [column for column in columns if column != INTERVAL]
             groups = list(split.row_groups) if split.row_groups is not None else list(range(file.num_row_groups))
             for batch in file.iter_batches(batch_rows, groups, wanted, use_threads=False):

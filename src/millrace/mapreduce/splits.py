@@ -70,7 +70,7 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
     interval = interval_of(file.path, pipeline)
     kind = pipeline.source.format
     if kind == "parquet":
-        yield from _row_groups(file, interval, split_size, open_file)
+        yield from row_group_splits(file, interval, split_size, open_file)
         return
     whole = Split(file.path, kind, 0, file.size, 1, None, interval, file.size)
     if file.size <= split_size:
@@ -117,7 +117,7 @@ def _cuts(file: RawFile, pipeline: Pipeline, handle: Any, split_size: int) -> It
         position += block.size
 
 
-def _row_groups(file: RawFile, interval: str | None, split_size: int, open_file: OpenFile) -> Iterator[Split]:
+def row_group_splits(file: RawFile, interval: str | None, split_size: int, open_file: OpenFile) -> Iterator[Split]:
     """Neighbouring row groups together, up to the split size; sizes are those of the compressed columns."""
     handle = open_file(file.path)
     try:

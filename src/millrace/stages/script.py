@@ -23,6 +23,7 @@ from millrace.errors import MillraceError, RequestError
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.splits import plan_splits
 from millrace.profiles import Profile, load_profile, pipelines_folder
+from millrace.spec import Score
 from millrace.stages.context import STAGE_OF, Options, Run, StageResult
 from millrace.stages.ingest import newest_interval, source_files
 from millrace.storage.files import list_files
@@ -73,6 +74,8 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
     if options.files:
         source = pipeline.source.model_copy(update={"uri": list(options.files)})
         pipeline = pipeline.model_copy(update={"source": source})
+    if (options.files or not options.table) and pipeline.score.table not in ("sharded", "clean"):
+        pipeline = pipeline.model_copy(update={"score": Score()})  # the rows of the files, no other table's
     profile = load_profile(options.profile).model_copy(update={"tasks": options.tasks})
     run = Run(pipeline, profile, "", Options(runner=options.runner), say=lambda words: print(words, file=sys.stderr))
     if options.table:
