@@ -10,12 +10,13 @@ from collections.abc import Sequence
 
 from millrace.errors import MillraceError
 from services import holders
+from services.hadoop import Hadoop
 from services.minio import Minio
 from services.place import Place, default_place
 from services.programs import provide
 from services.service import Service
 
-SERVICES: dict[str, type[Service]] = {service.name: service for service in (Minio,)}
+SERVICES: dict[str, type[Service]] = {service.name: service for service in (Minio, Hadoop)}
 LEFT_OUT = 3
 
 
@@ -103,7 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--for", dest="pid", type=int, help="start: until this process ends; stop: if no other needs it"
     )
-    request = parser.parse_args(words)
+    request = parser.parse_intermixed_args(words)
     if unknown := set(request.names) - set(SERVICES):
         parser.error(f"no service {', '.join(sorted(unknown))}; expected some of {', '.join(SERVICES)}")
     names = request.names or list(SERVICES)

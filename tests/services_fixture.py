@@ -33,6 +33,20 @@ class MinioFacts:
     variables: dict[str, str]
 
 
+@dataclass(frozen=True)
+class HadoopFacts:
+    """Where Hadoop is: URIs of HDFS, folders, the launcher, and the environment variables that clients read."""
+
+    namenode: str
+    webhdfs: str
+    resourcemanager: str
+    home: Path
+    conf: Path
+    bin: Path
+    streaming_jar: Path
+    variables: dict[str, str]
+
+
 def services(*words: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m services`."""
     command = [sys.executable, "-m", "services", *words]
@@ -63,6 +77,16 @@ def minio() -> MinioFacts:
         facts["endpoint"], facts["bucket"], facts["region"], Path(facts["credentials"]), access_key, secret_key,
         facts["variables"],
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def hadoop() -> HadoopFacts:
+    """HDFS and YARN: take a folder of your own."""
+    facts = started("hadoop")
+    paths = {name: Path(facts[name]) for name in ("home", "conf", "bin", "streaming_jar")}
+    return HadoopFacts(
+        facts["namenode"], facts["webhdfs"], facts["resourcemanager"], **paths, variables=facts["variables"]
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from services import __main__ as command
+from services.daemon import Daemon
 from services.minio import Minio
 from services.place import Place, default_place
 
@@ -69,6 +70,32 @@ def test_a_killed_server_comes_back_at_its_address_with_its_data(place):
     assert run("start", "minio").returncode == 0
     with store.open_input_file("millrace/kept") as file:
         assert file.read() == b"kept"
+
+
+class TwoSleepers(Minio):
+    """A service of two daemons."""
+
+    def daemons(self, *, fresh=False):
+        return [Daemon(name, ["sleep", "600"], {}, lambda: None) for name in ("one", "other")]
+
+    def after(self):
+        """Nothing to make."""
+
+
+def test_of_two_daemons_only_the_dead_one_is_started_again(tmp_path):
+    service = TwoSleepers(Place(tmp_path))
+    said = []
+    service.start(said.append)
+    one, other = [daemon.process(service.place) for daemon in service.daemons()]
+    one.kill()
+    psutil.wait_procs([one])
+    said.clear()
+    service.start(said.append)
+    assert said[0] == "minio: starting one"
+    assert service.daemons()[1].process(service.place) == other
+    service.stop(said.append)
+    assert said[-1] == "minio: ended other, one"
+    assert service.running() == []
 
 
 def test_keys_are_for_the_owner_alone_and_in_no_output(place):
