@@ -166,7 +166,7 @@ def load_profile(name: str | None = None) -> Profile:
         profile = Profile.model_validate(settings | {"root": str(settings["root"]).rstrip("/")})
     except ValidationError as error:
         raise ProfileError(_listing(name, error)) from None
-    _check(profile)
+    check_reach(profile)
     os.environ.update(profile.environment)
     return profile
 
@@ -225,8 +225,8 @@ def _listing(name: str, error: ValidationError) -> str:
     return f"the profile {name} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}\n" + "\n".join(lines)
 
 
-def _check(profile: Profile) -> None:
-    """A cluster's tasks reach only what isn't on this machine's disk."""
+def check_reach(profile: Profile) -> None:
+    """Raise ProfileError where the runner's tasks work on other machines and the tables are on this one's disk."""
     needs = profile.runner in ("hadoop", "emr") or (profile.runner == "spark" and "local" not in profile.spark.master)
     shared = "://" in profile.root and not profile.root.startswith("file://")
     if needs and not shared:

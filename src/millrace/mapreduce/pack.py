@@ -29,7 +29,18 @@ from millrace.mapreduce.task import job_scripts
 from millrace.storage.files import filesystem, open_output
 
 NEEDED = (
-    *("mrjob", "setuptools", "pydantic", "ruamel.yaml", "pyarrow", "polars", "numpy", "deltalake", "datasketches"),
+    *(
+        "mrjob",
+        "setuptools",
+        "pydantic",
+        "ruamel.yaml",
+        "pyarrow",
+        "polars",
+        "numpy",
+        "deltalake",
+        "boto3",
+        "datasketches",
+    ),
     *("xxhash", "rapidfuzz", "scikit-learn", "skops", "threadpoolctl"),
 )
 """What tasks import; what these need comes along. (Great Expectations, MLflow and Airflow work in the driver alone.)"""

@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from millrace.data.split import Split
 from millrace.mapreduce.job import ColumnJob, JobPlan
 from millrace.mapreduce.manifest import weight
 from millrace.mapreduce.run import run_job
-from millrace.profiles import Profile, Runner
+from millrace.profiles import CLUSTERS, Profile, Runner, check_reach
 from millrace.spec import Duration, Method, Pipeline, format_duration
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
@@ -125,6 +126,16 @@ class Run:
     @contextlib.contextmanager
     def shuffle_folder(self) -> Iterator[str]:
         """A folder that all tasks of a job reach, gone afterwards."""
+        if self.runner() in CLUSTERS:
+            from millrace.mapreduce.cluster import work_folder
+            from millrace.mapreduce.store_fs import remove
+
+            uri = f"{work_folder(self.cluster())}/shuffle-{uuid.uuid4().hex[:16]}"
+            try:
+                yield uri
+            finally:
+                remove(uri)
+            return
         folder = self.profile.home / "shuffle"
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as name:
@@ -136,9 +147,22 @@ class Run:
         Where nobody asked for a runner, little work is done in this process: it takes less time than starting tasks.
         """
         words, runner = job.__name__.lower(), self.runner()
+        if runner in CLUSTERS:
+            from millrace.mapreduce.cluster import run_on_cluster
+
+            self.say(f"{words}: {len(splits)} splits on {runner}")
+            outcome = run_on_cluster(job, plan, splits, self.cluster(), progress=self.progress(words))
+            self.say(f"{words}: {told_counters(outcome.counters)}")
+            return outcome.pairs
         if self.options.runner is None and runner == "local" and sum(map(weight, splits)) < LITTLE_WORK:
             runner = "inline"
         return run_job(job, plan, splits, runner=runner, tasks=self.profile.tasks, progress=self.progress(words))
+
+    def cluster(self) -> Profile:
+        """The profile with this run's runner. Raises ProfileError where its nodes don't reach the tables."""
+        found = self.profile.model_copy(update={"runner": self.runner()})
+        check_reach(found)
+        return found
 
     def job_plan(self, out: str, **params: Any) -> JobPlan:
         """The plan of a job that writes below `out`."""
@@ -164,6 +188,26 @@ class Run:
                 self.say(f"{words}: {done} of {total} splits")
 
         return tell
+
+
+TOLD = {
+    "Launched map tasks": "map tasks",
+    "Launched reduce tasks": "reduce tasks",
+    "Failed map tasks": "map tasks failed",
+    "Failed reduce tasks": "reduce tasks failed",
+    "splits": "splits",
+}
+"""The counters of an engine that a person wants to see, and their words."""
+
+
+def told_counters(counters: Mapping[str, Mapping[str, int]]) -> str:
+    """The counters of a job in words.
+
+    >>> told_counters({"millrace": {"splits": 8}, "Job Counters": {"Launched map tasks": 4, "Other": 3}})
+    '4 map tasks, 8 splits'
+    """
+    found = {name: amount for group in counters.values() for name, amount in group.items()}
+    return ", ".join(f"{found[name]:,} {words}" for name, words in TOLD.items() if name in found) or "done"
 
 
 def digest(*parts: object) -> str:

@@ -53,8 +53,8 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str, str]:
     if scheme.group(1).lower() in ("s3", "s3a", "s3n"):
         return object_store.s3(), rest.rstrip("/"), scheme.group()
     if scheme.group(1).lower() == "hdfs":
-        namenode, slash, path = rest.partition("/")
-        return object_store.hdfs(namenode), slash + path.rstrip("/"), scheme.group() + namenode
+        namenode, _, path = rest.partition("/")
+        return object_store.hdfs(namenode), path.rstrip("/"), f"{scheme.group()}{namenode}/"
     raise InputError("no store for this address", expected="a path, file://, s3:// or hdfs://", found=repr(uri))
 
 
@@ -83,7 +83,7 @@ def list_files(uris: str | Sequence[str]) -> list[SourceFile]:
     for uri in [uris] if isinstance(uris, str) else uris:
         system, path, prefix = filesystem(uri)
         with _Readable(uri):
-            for info in _select(system, path, uri):
+            for info in _select(system, path, prefix, uri):
                 source = _source(info, prefix)
                 found[source.path] = source
     return [found[path] for path in sorted(found)]
@@ -94,11 +94,11 @@ def open_input(path: str) -> pa.NativeFile:
 
     Raises InputError where it is missing or can't be read.
     """
-    system, inside, _ = filesystem(path)
+    system, inside, prefix = filesystem(path)
     with _Readable(path):
         info = system.get_file_info(inside)
         if info.type == pafs.FileType.NotFound:
-            raise _missing(system, inside, path)
+            raise _missing(system, inside, prefix, path)
         if info.type == pafs.FileType.Directory:
             raise InputError("not a file", expected="a file", found=f"the folder {path!r}")
         return system.open_input_file(inside)
@@ -127,7 +127,7 @@ def _source(info: pafs.FileInfo, prefix: str) -> SourceFile:
     return SourceFile(path, info.size, fingerprint)
 
 
-def _select(system: pafs.FileSystem, path: str, uri: str) -> list[pafs.FileInfo]:
+def _select(system: pafs.FileSystem, path: str, prefix: str, uri: str) -> list[pafs.FileInfo]:
     """The files that one path or pattern names; a path that exists is never taken for a pattern."""
     info = system.get_file_info(path)
     if info.type == pafs.FileType.File:
@@ -140,10 +140,10 @@ def _select(system: pafs.FileSystem, path: str, uri: str) -> list[pafs.FileInfo]
     if info.type == pafs.FileType.NotFound and MAGIC.search(path):
         files = [file for match in _expand(system, path) for file in _files_of(system, match)]
         if not files:
-            raise InputError("no file matches the pattern", found=repr(uri), hint=_nearest(system, path))
+            raise InputError("no file matches the pattern", found=repr(uri), hint=_nearest(system, path, prefix))
         return files
     if info.type == pafs.FileType.NotFound:
-        raise _missing(system, path, uri)
+        raise _missing(system, path, prefix, uri)
     raise InputError("not a file or folder", found=repr(uri))
 
 
@@ -191,11 +191,11 @@ def _match(system: pafs.FileSystem, folder: str, parts: Sequence[str]) -> Iterat
                 yield from _match(system, info.path, rest)
 
 
-def _missing(system: pafs.FileSystem, path: str, uri: str) -> InputError:
-    return InputError("no such file or folder", found=repr(uri), hint=_nearest(system, path))
+def _missing(system: pafs.FileSystem, path: str, prefix: str, uri: str) -> InputError:
+    return InputError("no such file or folder", found=repr(uri), hint=_nearest(system, path, prefix))
 
 
-def _nearest(system: pafs.FileSystem, path: str) -> str | None:
+def _nearest(system: pafs.FileSystem, path: str, prefix: str) -> str | None:
     """The deepest part of the path that is there, and the name in it that is most like what was asked for."""
     parent, _, name = path.rstrip("/").rpartition("/")
     while parent and (MAGIC.search(parent) or system.get_file_info(parent).type != pafs.FileType.Directory):
@@ -205,5 +205,5 @@ def _nearest(system: pafs.FileSystem, path: str) -> str | None:
     names = [info.base_name for info in system.get_file_info(pafs.FileSelector(parent))]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
-        return f"did you mean {parent}/{close[0]!s}?"
-    return f"{parent} holds {len(names)} other names" if names else f"{parent} is empty"
+        return f"did you mean {prefix}{parent}/{close[0]!s}?"
+    return f"{prefix}{parent} holds {len(names)} other names" if names else f"{prefix}{parent} is empty"

@@ -74,10 +74,15 @@ def _hdfs(process: int, namenode: str) -> pafs.FileSystem:
     from deltalake.fs import DeltaStorageHandler
 
     class Handler(DeltaStorageHandler):
-        """deltalake's handler, whose output takes only `bytes` where Arrow hands it buffers."""
+        """deltalake's handler; its output takes only `bytes` where Arrow hands it buffers, and it knows no folders."""
 
         def open_output_stream(self, path: str, metadata: dict[str, str] | None = None) -> pa.PythonFile:
             return pa.PythonFile(_Bytes(self._handler.open_output_stream(path, metadata)), mode="w")
+
+        def delete_dir(self, path: str) -> None:
+            from hdfs_native import Client
+
+            Client(f"hdfs://{namenode}").delete(f"/{path.strip('/')}", recursive=True)
 
     return pafs.PyFileSystem(Handler(f"hdfs://{namenode}/"))
 
