@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from millrace.errors import PipelineFileError
 from millrace.pipeline_file import find, find_mistakes, json_schema, load
@@ -88,6 +91,10 @@ def test_a_mistake_says_expected_found_and_the_nearest_name() -> None:
     assert mistakes["train.model"].hint == "did you mean 'logistic_regression'?"
 
 
+def yaml(text: str) -> Any:
+    return YAML(typ="safe").load(text)
+
+
 def line_of(text: str, part: str) -> int:
     return next(number for number, line in enumerate(text.split("\n"), 1) if part in line)
 
@@ -142,6 +149,24 @@ def test_no_yaml_and_no_file_are_told_in_words(tmp_path: Path) -> None:
 
 def test_the_schema_describes_every_section() -> None:
     assert set(json_schema()["properties"]) >= {"name", "source", "columns", "check", "clean", "shard", "schedule"}
+
+
+def test_the_schema_accepts_what_loads_and_knows_bounds_and_parameters() -> None:
+    schema = Draft202012Validator(json_schema())
+    assert list(schema.iter_errors(yaml(GOOD))) == []
+    wrong = {
+        "window: 60d": "window: 0d",
+        "schedule: ": "columns2: ",
+        "tune: {search: bayesian, trials: 30}": "params: {max_itr: 3}",
+        "loss: 0.002": "loss: 0",
+        "model: logistic_regression": "model: random_forest, params: {n_estimators: -1}",
+        "trials: 30": "space: {C: []}",
+        'uri: "data/clicks/*.csv.gz"': 'uri: ""',
+        "train: {": "train: {features: {pca: -1}, ",
+    }
+    for old, new in wrong.items():
+        assert GOOD.count(old) == 1
+        assert not schema.is_valid(yaml(GOOD.replace(old, new))), new
 
 
 @pytest.mark.parametrize(

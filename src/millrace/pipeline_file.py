@@ -7,10 +7,9 @@ line 1, name: expected text that matches ^[a-z][a-z0-9_]{0,62}$, found 'Clicks'
 from __future__ import annotations
 
 import copy
-import difflib
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,11 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from millrace.data.mistakes import Found, nearest, unknown_column
 from millrace.errors import PipelineFileError
-from millrace.spec import RESERVED, CleanRule, Expectation, Pipeline, Role
+from millrace.spec import RESERVED, CleanRule, Expectation, Pipeline
+
+BEYOND_RE2 = re.compile(r"\(\?(?:[=!>(]|<[=!]|P=)|\\[1-9Z]|[*+?}]\+")
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,6 @@ def find_mistakes(text: str) -> list[Mistake]:
     return _examine(text)[0]
 
 
-def nearest(name: object, known: Iterable[str]) -> str | None:
-    """A hint that names the nearest known name, None where nothing is near.
-
-    >>> nearest("tiem", ["time", "uri"])
-    "did you mean 'time'?"
-    """
-    options = list(known)
-    text = str(name)
-    close = difflib.get_close_matches(text, options, n=1) or [each for each in options if each.startswith(text)]
-    return f"did you mean {close[0]!r}?" if close else None
-
-
 def _examine(text: str) -> tuple[list[Mistake], Pipeline | None]:
     try:
         document = YAML(typ="rt").load(text)
@@ -109,7 +99,7 @@ def _examine(text: str) -> tuple[list[Mistake], Pipeline | None]:
         pipeline = Pipeline.model_validate(_plain(document))
     except ValidationError as error:
         wrong = [each for each in error.errors() if _is_real(each, document)]
-        mistakes = [_from_pydantic(each, document) for each in wrong]
+        mistakes = _joined(wrong, document)
         mistakes += _checks_of_the_rest(document, [_value_at(document, each["loc"])[0] for each in wrong])
         return sorted(mistakes, key=lambda mistake: mistake.line), None
     mistakes = _cross_checks(pipeline, document)
@@ -154,7 +144,25 @@ def _is_real(error: ErrorDetails, document: Any) -> bool:
     if len(loc) > 2 and loc[0] == "clean":
         value = document["clean"][loc[1]]
         return isinstance(value, dict) == (str(loc[2]) == "CleanRule")
-    return not (len(loc) > 1 and str(loc[-1]) in ("str", "list[str]") and error["type"] == "list_type")
+    return True
+
+
+def _joined(errors: Sequence[ErrorDetails], document: Any) -> list[Mistake]:
+    """Mistakes, where those of one value are joined: each branch of a union has its own words on what it expects.
+
+    Branches for another type than the value's say nothing where one of its own type does.
+    """
+    found: dict[tuple[int, str, str], list[tuple[bool, Mistake]]] = {}
+    for error in errors:
+        mistake = _from_pydantic(error, document)
+        other_type = error["type"].endswith("_type") and error["type"] != "int_type"
+        found.setdefault((mistake.line, mistake.where, mistake.found), []).append((other_type, mistake))
+    joined = []
+    for each in found.values():
+        own = [mistake for other_type, mistake in each if not other_type] or [mistake for _, mistake in each]
+        expected = ", or ".join(dict.fromkeys(mistake.expected for mistake in own))
+        joined.append(replace(own[0], expected=expected))
+    return joined
 
 
 def position(node: Any) -> Any:
@@ -232,6 +240,10 @@ def _from_pydantic(error: ErrorDetails, document: Any) -> Mistake:
         text = str(context.get("error", error["msg"])).removeprefix("expected ")
         expected, _, found = text.partition(", found ")
         return Mistake(line, where, expected, found or _short(value))
+    if kind in ("string_too_short", "too_short"):
+        return Mistake(
+            line, where, "at least one " + ("character" if kind == "string_too_short" else "item"), _short(value)
+        )
     message = error["msg"]
     expected = message.removeprefix("Input should be ").removeprefix("a valid ")
     if expected.startswith(("greater", "less")):
@@ -245,88 +257,62 @@ def _short(value: Any) -> str:
 
 
 def _cross_checks(pipeline: Pipeline, document: Any) -> list[Mistake]:
-    """Mistakes that show only between sections: names of columns, roles, expectations."""
-    from millrace.data.clean_mistakes import column_mistakes, rule_mistakes
-    from millrace.data.expectations import validate_expectation
+    """Mistakes that show only between settings: names of columns, roles, lengths, expectations."""
     from millrace.data.section_mistakes import section_mistakes
 
-    found: list[Mistake] = []
+    found = [*section_mistakes(pipeline), *_columns(pipeline), *_clean(pipeline), *_check(pipeline)]
+    return [
+        Mistake(line_of(document, each.path), ".".join(map(str, each.path)), each.expected, each.found, each.hint)
+        for each in found
+    ]
 
-    def add(path: Sequence[object], expected: str, value: object, hint: str | None = None) -> None:
-        found.append(Mistake(line_of(document, path), ".".join(map(str, path)), expected, str(value), hint))
 
-    def column(path: Sequence[object], name: str | None, known: Sequence[str]) -> None:
-        if name is not None and name not in known:
-            add(path, f"one of the columns {', '.join(known)}", repr(name), nearest(name, known))
+def _columns(pipeline: Pipeline) -> Iterator[Found]:
+    from millrace.data.clean_mistakes import column_mistakes
 
-    for place, expected, value in section_mistakes(pipeline):
-        add(place, expected, value)
-    columns, kept = list(pipeline.columns), pipeline.kept()
-
-    def by_role(role: Role) -> list[str]:
-        return [name for name in pipeline.by_role(role) if name in kept]
-
-    column(["source", "time"], pipeline.source.time, columns)
-    for name in pipeline.clean:
-        column(["clean", name], name, columns)
-        column(["clean", name, "missing", "by"], pipeline.rule(name).missing.by, columns)
-        if name in columns:
-            for below, expected, value in rule_mistakes(pipeline.columns[name], pipeline.rule(name)):
-                add(["clean", name, *below], expected, value)
     for name, declared in pipeline.columns.items():
         if name in RESERVED:
             hint = f"give it another name, with source: {name}"
-            add(["columns", name], f"no column named {', '.join(RESERVED)}: Millrace adds these", repr(name), hint)
-        for below, expected, value in column_mistakes(declared):
-            add(["columns", name, *below], expected, value)
-    for position, expectation in enumerate(pipeline.check):
-        for words in validate_expectation(expectation, pipeline.columns):
-            add(["check", position], *_words(words))
-    for name, declared in pipeline.columns.items():
+            expected = f"no column named {', '.join(RESERVED)}: Millrace adds these"
+            yield Found(["columns", name], expected, repr(name), hint)
         if declared.derive is not None:
             path = ["columns", name, "derive"]
-            column([*path, "column"], declared.derive.column, list(pipeline.as_stored().columns))
-            try:
-                re.compile(declared.derive.matches)
-            except re.error as error:
-                add([*path, "matches"], "a regular expression", f"{declared.derive.matches!r} ({error})")
-    if pipeline.shard:
-        column(["shard", "by"], pipeline.shard.by, kept)
-        if pipeline.shard.deduplicate:
-            for name in pipeline.shard.deduplicate.by or []:
-                column(["shard", "deduplicate", "by"], name, kept)
-            column(["shard", "deduplicate", "order"], pipeline.shard.deduplicate.order, kept)
-            by = pipeline.shard.deduplicate.by
-            if by is not None and pipeline.shard.by not in by:
-                expected = f"the shard key {pipeline.shard.by!r} among them, so that duplicates meet in one shard"
-                add(["shard", "deduplicate", "by"], expected, by)
-    for name in pipeline.evaluate.slices:
-        column(["evaluate", "slices"], name, kept)
-    for name in pipeline.drift.columns or []:
-        column(["drift", "columns"], name, kept)
-    labels = pipeline.by_role("label")
-    if len(labels) > 1:
-        add(["columns", labels[1]], "one column with role label", f"{len(labels)}: {', '.join(labels)}")
-    if pipeline.source.time and pipeline.source.time in columns:
-        kind = pipeline.columns[pipeline.source.time].type
-        if kind not in ("timestamp", "date"):
-            add(["columns", pipeline.source.time, "type"], "timestamp or date (it is source.time)", repr(kind))
-    column(["sample", "by"], pipeline.sample.by, kept)
-    shard_key = pipeline.shard.by if pipeline.shard else None
-    lacking: dict[str, tuple[str, Sequence[str | None]]] = {
-        "recent": ("a kept column with role time", by_role("time")),
-        "stratified": ("sample.by, or a label", [pipeline.sample.by, pipeline.label]),
-        "cluster": (
-            "sample.by, a shard key, or a kept column with role key",
-            [pipeline.sample.by, shard_key, *by_role("key")],
-        ),
-    }
-    needed, there = lacking.get(pipeline.sample.method, ("", [""]))
-    if not any(each is not None for each in there):
-        add(["sample", "method"], needed, "none")
-    if pipeline.source.interval == "none" and pipeline.evaluate.holdout is not None:
-        add(["evaluate", "holdout"], "fraction or files, for data without intervals", "a duration")
-    return found
+            stored = list(pipeline.as_stored().columns)
+            yield from unknown_column([*path, "column"], declared.derive.column, stored)
+            yield from _pattern([*path, "matches"], declared.derive.matches)
+        for each in column_mistakes(declared):
+            yield each._replace(path=["columns", name, *each.path])
+
+
+def _pattern(path: list[str], text: str) -> Iterator[Found]:
+    """Arrow matches with RE2, whose syntax is Python's without looking around and back."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        yield Found(path, "a regular expression", f"{text!r} ({error})")
+        return
+    if beyond := BEYOND_RE2.search(text):
+        yield Found(path, "a regular expression of RE2, which can't look around or back", repr(beyond.group()))
+
+
+def _clean(pipeline: Pipeline) -> Iterator[Found]:
+    from millrace.data.clean_mistakes import rule_mistakes
+
+    columns = list(pipeline.columns)
+    for name in pipeline.clean:
+        yield from unknown_column(["clean", name], name, columns)
+        yield from unknown_column(["clean", name, "missing", "by"], pipeline.rule(name).missing.by, columns)
+        if name in columns:
+            for each in rule_mistakes(pipeline.columns[name], pipeline.rule(name)):
+                yield each._replace(path=["clean", name, *each.path])
+
+
+def _check(pipeline: Pipeline) -> Iterator[Found]:
+    from millrace.data.expectations import validate_expectation
+
+    for position, expectation in enumerate(pipeline.check):
+        for words in validate_expectation(expectation, pipeline.columns):
+            yield Found(["check", position], *_words(words))
 
 
 def _words(text: str) -> tuple[str, str, str | None]:
@@ -338,8 +324,11 @@ def _words(text: str) -> tuple[str, str, str | None]:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema of the pipeline file, for editors."""
+    from millrace.hyperparameters import params_schema
+
     schema = Pipeline.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Millrace pipeline"
+    schema["$defs"]["Train"]["allOf"] = params_schema()
     schema["$defs"]["Expectation"] = Expectation.model_json_schema() | {"additionalProperties": True}
     return schema

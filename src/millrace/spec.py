@@ -6,14 +6,26 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
 DURATION_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+LONGEST = timedelta(days=36_525)  # a hundred years: no window is longer, and every date less it is a date
 
 
 def parse_duration(text: object) -> timedelta:
@@ -24,9 +36,31 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    if isinstance(text, str) and text[-1:] in DURATION_UNITS and text[:-1].isdigit():
-        return int(text[:-1]) * DURATION_UNITS[text[-1]]
+    if isinstance(text, str) and re.fullmatch("[0-9]{1,6}[hdw]", text):
+        value = int(text[:-1]) * DURATION_UNITS[text[-1]]
+        if value <= LONGEST:
+            return value
+        raise ValueError(f"expected a duration of at most 100 years, found {text!r}")
     raise ValueError(f"expected a duration such as 60d, 12h or 2w, found {text!r}")
+
+
+def _longer_than_none(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("expected a duration longer than none, such as 1d")
+    return value
+
+
+def _choices(value: Any) -> Any:
+    """A list of values, or a range of numbers, of a search space."""
+    if isinstance(value, list) and value:
+        return value
+    if isinstance(value, dict) and {"low", "high"} <= set(value) <= {"low", "high", "log"}:
+        ends = [value["low"], value["high"]]
+        numbers = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
+        log = value.get("log", False)
+        if numbers and ends[0] < ends[1] and (log is False or (log is True and ends[0] > 0)):
+            return value
+    raise ValueError("expected a list of values, or {low, high} with low < high (log: true needs low > 0)")
 
 
 def format_duration(value: timedelta) -> str:
@@ -39,7 +73,46 @@ def format_duration(value: timedelta) -> str:
     return f"{hours // 24}d" if hours % 24 == 0 else f"{hours}h"
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,6}[hdw]$"}),
+]
+Length = Annotated[
+    Duration,
+    AfterValidator(_longer_than_none),
+    WithJsonSchema({"type": "string", "pattern": "^0*[1-9][0-9]{0,5}[hdw]$"}),
+]
+"""A duration that isn't zero."""
+Choices = Annotated[
+    Any,
+    AfterValidator(_choices),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "minItems": 1},
+                {
+                    "type": "object",
+                    "properties": {"low": {"type": "number"}, "high": {"type": "number"}, "log": {"type": "boolean"}},
+                    "required": ["low", "high"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
+"""What a parameter is chosen from: a list of values, or {low, high, log}."""
+Text = Annotated[str, Field(min_length=1)]
+Real = Annotated[float, Field(allow_inf_nan=True)]
+"""A bound, which may be infinite."""
+
+
+def _iso(value: object) -> object:
+    """YAML reads a bare 2026-01-31 as a date; here it is text."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
 ColumnType = Literal["string", "int8", "int16", "int32", "int64", "float32", "float64", "bool", "timestamp", "date"]
 Role = Literal["numeric", "categorical", "time", "key", "label", "leak", "ignore"]
 Format = Literal["csv", "tsv", "jsonl", "parquet"]
@@ -54,7 +127,7 @@ RESERVED = ("row_id", "source_file", "data_interval", "shard", "inclusion_probab
 class Model(BaseModel):
     """Base: unknown keys are mistakes, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
 
 class Source(Model):
@@ -65,7 +138,7 @@ class Source(Model):
     `time` column; with `interval: none` all rows are one interval named ``all``.
     """
 
-    uri: str | list[str]
+    uri: Text | Annotated[list[Text], Field(min_length=1)]
     format: Format = "csv"
     time: str | None = None
     interval: Interval = "daily"
@@ -97,7 +170,7 @@ class Derive(Model):
     """A column made from another raw column: 1 where its text matches a regular expression, 0 where not."""
 
     column: str
-    matches: str
+    matches: Text
 
 
 class Column(Model):
@@ -108,6 +181,7 @@ class Column(Model):
     source: str | None = Field(None, description="name in the raw files, where it differs")
     formats: list[str] | None = Field(
         None,
+        min_length=1,
         description="strptime patterns, iso, epoch, epoch_ms or epoch_us, tried in order, for dates and timestamps",
     )
     derive: Derive | None = None
@@ -152,18 +226,25 @@ class Spelling(Model):
     `distance` of a value that is written `times` as often.
     """
 
-    values: list[str] | None = None
+    values: list[str] | None = Field(None, min_length=1)
     distance: int = Field(1, ge=0, le=5)
     at_least: int = Field(10, ge=1)
     times: float = Field(10.0, gt=1)
 
 
-OnViolation = Literal["null", "clip", "quarantine"]
-
-
 def _null_is_a_word(value: object) -> object:
     """YAML reads a bare `null` as None; here it is the word."""
     return "null" if value is None else value
+
+
+OnTypeError = Annotated[
+    Literal["null", "quarantine"],
+    BeforeValidator(_null_is_a_word, json_schema_input_type=Literal["null", "quarantine"] | None),
+]
+OnViolation = Annotated[
+    Literal["null", "clip", "quarantine"],
+    BeforeValidator(_null_is_a_word, json_schema_input_type=Literal["null", "clip", "quarantine"] | None),
+]
 
 
 class CleanRule(Model):
@@ -173,19 +254,24 @@ class CleanRule(Model):
     case: Literal["lower", "upper", "title"] | None = None
     map: dict[str, str | None] | None = None
     spelling: Spelling | None = None
-    unit: dict[str, float] | None = Field(None, description="suffix → factor: {kg: 1, lb: 0.4536}")
-    range: tuple[float | str | None, float | str | None] | None = None
-    values: list[str | int | float | bool] | None = None
+    unit: dict[Text, Annotated[float, Field(gt=0)]] | None = Field(
+        None, min_length=1, description="suffix → factor: {kg: 1, lb: 0.4536}"
+    )
+    range: (
+        tuple[Annotated[Real | str | None, BeforeValidator(_iso)], Annotated[Real | str | None, BeforeValidator(_iso)]]
+        | None
+    ) = None
+    values: list[Annotated[str | int | float | bool, BeforeValidator(_iso)]] | None = Field(None, min_length=1)
     outliers: Outliers | None = None
-    on_type_error: Annotated[Literal["null", "quarantine"], BeforeValidator(_null_is_a_word)] = "quarantine"
-    on_violation: Annotated[OnViolation, BeforeValidator(_null_is_a_word)] = "null"
+    on_type_error: OnTypeError = "quarantine"
+    on_violation: OnViolation = "null"
     missing: Missing = Missing()
 
 
 class Deduplicate(Model):
     """Which rows are duplicates and which one stays. No `by`: all columns are equal."""
 
-    by: list[str] | None = None
+    by: list[str] | None = Field(None, min_length=1)
     keep: Literal["first", "last"] = "first"
     order: str | None = Field(None, description="column that orders duplicates; the time column by default")
 
@@ -196,18 +282,18 @@ class Shard(Model):
     by: str
     method: Literal["hash", "range"] = "hash"
     shards: int = Field(16, ge=1, le=100_000)
-    boundaries: list[str | int | float] | None = None
+    boundaries: list[Annotated[str | int | float, BeforeValidator(_iso)]] | None = Field(None, min_length=1)
     deduplicate: Deduplicate | None = Deduplicate()
 
 
 class Drift(Model):
     """When two halves of the window count as different."""
 
-    recent: Duration | None = None
-    reference: Duration | None = None
+    recent: Length | None = None
+    reference: Length | None = None
     false_alarms_per_year: float = Field(4.0, gt=0)
     psi: float = Field(0.1, gt=0, description="a shift smaller than this PSI is never called drift")
-    columns: list[str] | None = None
+    columns: list[str] | None = Field(None, min_length=1)
 
 
 Method = Literal["auto", "all", "random", "stratified", "cluster", "recent"]
@@ -220,7 +306,7 @@ class Sample(Model):
     rows: int | None = Field(None, ge=1)
     fraction: float | None = Field(None, gt=0, le=1)
     by: str | None = Field(None, description="strata column, or cluster key")
-    half_life: Duration | None = None
+    half_life: Length | None = None
     loss: float = Field(0.002, gt=0)
     confidence: float = Field(0.95, gt=0, lt=1)
 
@@ -241,7 +327,7 @@ class Tune(Model):
 
     search: Literal["grid", "random", "bayesian"] = "bayesian"
     trials: int = Field(30, ge=1)
-    space: dict[str, Any] | None = None
+    space: dict[str, Choices] | None = Field(None, min_length=1)
     folds: int = Field(3, ge=2)
 
 
@@ -249,7 +335,11 @@ class Features(Model):
     """How columns become numbers."""
 
     select: int | None = Field(None, ge=1, description="keep the k best features (mutual information)")
-    pca: int | float | None = None
+    pca: Annotated[int, Field(ge=1, strict=True)] | Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None,
+        description="so many principal components, or enough for this share of the variance",
+        union_mode="left_to_right",
+    )
     max_categories: int = Field(64, ge=2, description="one-hot up to this many values; more are target-encoded")
     drop: list[str] = []
 
@@ -263,15 +353,15 @@ class Train(Model):
     resample: Literal["smote", "under"] | None = None
     features: Features = Features()
     tune: Tune | None = None
-    label_delay: Duration = timedelta(0)
+    label_delay: Duration = Field(timedelta(0), json_schema_extra={"default": "0d"})
 
 
 class Evaluate(Model):
     """The holdout: the last `holdout` of time before the run's date, else a fraction by hash, else named files."""
 
-    holdout: Duration | None = None
+    holdout: Length | None = None
     fraction: float = Field(0.2, gt=0, lt=1)
-    files: str | None = Field(None, description="glob on file names whose rows are the holdout")
+    files: Text | None = Field(None, description="glob on file names whose rows are the holdout")
     slices: list[str] = []
     rows: int = Field(200_000, ge=100, description="at most this many holdout rows are scored, by hash rank")
 
@@ -283,7 +373,7 @@ class Promote(Model):
     """When the candidate replaces the champion: better by more than `margin` on the same holdout."""
 
     metric: Metric = "roc_auc"
-    margin: float = Field(0.0, ge=0)
+    margin: float = Field(0.0, ge=0, lt=1)
     confidence: float = Field(0.9, gt=0, lt=1)
     approval: Literal["automatic", "human"] = "automatic"
 
@@ -330,11 +420,11 @@ class Pipeline(Model):
 
     name: str = Field(pattern=NAME)
     source: Source
-    columns: dict[str, Column]
+    columns: dict[Text, Column] = Field(min_length=1)
     check: list[Expectation] = []
     clean: dict[str, Literal["drop"] | CleanRule] = {}
     shard: Shard | None = None
-    window: Duration = timedelta(days=60)
+    window: Length = Field(timedelta(days=60), json_schema_extra={"default": "60d"})
     drift: Drift = Drift()
     sample: Sample = Sample()
     train: Train = Train()

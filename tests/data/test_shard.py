@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from millrace.data.balance import balance
 from millrace.data.hashing import hash_rows, hash_values
 from millrace.data.key_sketch import KeySketch, key_sketch
-from millrace.data.shard import ShardPlan, assign, mistakes, plan_shards, shard_of, sort_and_deduplicate
+from millrace.data.shard import ShardPlan, assign, plan_shards, shard_of, sort_and_deduplicate
+from millrace.data.shard_mistakes import shard_mistakes
 from millrace.errors import RequestError
 from millrace.spec import Pipeline
 
@@ -231,12 +232,15 @@ def test_the_same_rows_give_the_same_table_in_any_order(values: list[Any], by: A
 
 def test_mistakes_are_all_named() -> None:
     shard = {"by": "users", "method": "range", "boundaries": ["m", "c"], "deduplicate": {"by": ["n"], "order": "x"}}
-    found = mistakes(pipeline(**shard))
-    assert [text.split(":")[0] for text in found] == ["shard.by", "shard.deduplicate.order", "shard.deduplicate.by"]
-    assert mistakes(pipeline(method="range", boundaries=["m", "c"])) == [
-        "shard.boundaries: expected rising values, found ['m', 'c']"
+    assert [found.path for found in shard_mistakes(pipeline(**shard))] == [
+        ["shard", "by"],
+        ["shard", "deduplicate", "order"],
+        ["shard", "deduplicate", "by"],
     ]
-    assert "expected int64" in mistakes(pipeline("int64", method="range", boundaries=["m"]))[0]
+    falling = list(shard_mistakes(pipeline(method="range", boundaries=["m", "c"])))
+    assert [(found.expected, found.found) for found in falling] == [("rising values", "['m', 'c']")]
+    with pytest.raises(RequestError, match="expected a key of type int64; found 'm'"):
+        plan_shards(pipeline("int64", method="range", boundaries=["m"]))
     with pytest.raises(RequestError, match="expected a sketch of the keys"):
         plan_shards(pipeline(method="range"))
 

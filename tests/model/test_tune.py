@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from millrace.errors import RequestError
 from millrace.model.prepare import prepare
 from millrace.model.train import fit
 from millrace.model.tune import make_folds, search
@@ -66,10 +65,3 @@ def test_without_time_folds_are_stratified(shop_pipeline: Make, shop: Rows) -> N
     prepared = prepare(shop(1000).drop_columns(["at"]), shop_pipeline())
     shares = [prepared.y[score_on].mean() for _, score_on in make_folds(prepared, 4, 1)]
     assert max(shares) - min(shares) < 0.01
-
-
-@pytest.mark.parametrize("values", [3, [], {"low": 2, "high": 1}, {"low": 0, "high": 1, "log": True}, {"lo": 1}])
-def test_a_space_that_cant_be_searched_is_refused(values: object, shop_pipeline: Make, shop: Rows) -> None:
-    pipeline = shop_pipeline(train=Train(tune=Tune(space={"C": values})))
-    with pytest.raises(RequestError, match=r"train.tune.space: C can't be searched"):
-        search(prepare(shop(200), pipeline), pipeline, 1)

@@ -20,6 +20,7 @@ from millrace.data.balance import Balance, balance
 from millrace.data.convert import TYPES
 from millrace.data.hashing import hash_values
 from millrace.data.key_sketch import KeySketch
+from millrace.data.shard_mistakes import shard_mistakes
 from millrace.errors import InputError, RequestError
 from millrace.spec import ColumnType, Deduplicate, Pipeline
 
@@ -49,60 +50,13 @@ class ShardPlan(BaseModel):
     largest: float | None = None
 
 
-def mistakes(pipeline: Pipeline) -> list[str]:
-    """What is wrong with the `shard` section of a pipeline file, one sentence each; empty where nothing is.
-
-    >>> columns = {"user": {"type": "string", "role": "key"}, "n": {"type": "int64", "role": "numeric"}}
-    >>> shard = {"by": "user", "boundaries": ["m"], "deduplicate": {"by": ["n"]}}
-    >>> for mistake in mistakes(Pipeline(
-    ...     name="p", source={"uri": "x", "interval": "none"}, columns=columns, shard=shard)): print(mistake)
-    shard.boundaries: expected method range, found method hash
-    shard.deduplicate.by: expected the shard key 'user' among them, found n; duplicates must meet in one shard
-    """
-    shard = pipeline.shard
-    if shard is None:
-        return []
-    kept = pipeline.kept()
-    found = []
-    named = {"shard.by": [shard.by]}
-    if shard.deduplicate:
-        named["shard.deduplicate.by"] = shard.deduplicate.by or []
-        named["shard.deduplicate.order"] = [shard.deduplicate.order] if shard.deduplicate.order else []
-    for place, names in named.items():
-        found += [f"{place}: expected a kept column, found {name!r}" for name in names if name not in kept]
-    if shard.boundaries is not None and shard.method == "hash":
-        found.append("shard.boundaries: expected method range, found method hash")
-    elif shard.boundaries is not None and shard.by in kept:
-        found += _boundary_mistakes(shard.boundaries, shard.shards, pipeline.columns[shard.by].type)
-    keys = shard.deduplicate.by if shard.deduplicate else None
-    if keys and shard.by not in keys:
-        found.append(
-            f"shard.deduplicate.by: expected the shard key {shard.by!r} among them, found {', '.join(keys)}; "
-            "duplicates must meet in one shard"
-        )
-    return found
-
-
-def _boundary_mistakes(boundaries: list[KeyValue], shards: int, kind: ColumnType) -> list[str]:
-    try:
-        typed = typed_keys(boundaries, kind)
-    except RequestError as error:
-        return [f"shard.boundaries: {error}"]
-    ordered = _series(typed)
-    if ordered.null_count() or not (ordered.is_sorted() and ordered.n_unique() == len(ordered)):
-        return [f"shard.boundaries: expected rising values, found {boundaries}"]
-    if len(boundaries) >= shards:
-        return [f"shard.boundaries: expected at most {shards - 1} for {shards} shards, found {len(boundaries)}"]
-    return []
-
-
 def plan_shards(pipeline: Pipeline, sketch: KeySketch | None = None) -> ShardPlan:
     """The plan of a pipeline: by hash as it stands; by range with the boundaries given, or learned from `sketch`.
 
     Learned boundaries minimise the largest shard over the keys in the sketch, and cut as evenly as that allows. Without
     a `shard` section all rows are one shard.
 
-    Raises RequestError where boundaries must be learned and there is no sketch, or where `mistakes` finds one.
+    Raises RequestError where boundaries must be learned and there is no sketch, or where the section has mistakes.
 
     >>> sketch = KeySketch(capacity=1_000)
     >>> sketch.update(pa.array(["a", "b", "b", "c", "d", "d"]), np.arange(6, dtype=np.uint64))
@@ -114,9 +68,8 @@ def plan_shards(pipeline: Pipeline, sketch: KeySketch | None = None) -> ShardPla
     shard = pipeline.shard
     if shard is None:
         return ShardPlan(by=None)
-    found = mistakes(pipeline)
-    if found:
-        raise RequestError("the shard section has mistakes", hint="; ".join(found))
+    for found in shard_mistakes(pipeline):
+        raise RequestError(".".join(map(str, found.path)), expected=found.expected, found=found.found, hint=found.hint)
     kind = pipeline.columns[shard.by].type
     if shard.method == "hash" or shard.shards == 1:
         return ShardPlan(by=shard.by, key_type=kind, method=shard.method, shards=shard.shards)

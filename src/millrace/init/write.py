@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
+from millrace.data.mistakes import nearest
 from millrace.errors import RequestError
 from millrace.init.guess import (
     IMPOSSIBLE,
@@ -23,7 +24,7 @@ from millrace.init.guess import (
     missing_markers,
 )
 from millrace.init.look import Look, look_at
-from millrace.pipeline_file import load, nearest
+from millrace.pipeline_file import load
 from millrace.spec import Source
 
 MAX_CHECKS = 30
