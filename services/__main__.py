@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 from millrace.errors import MillraceError
 from services import holders
+from services.emr import Emr
 from services.hadoop import Hadoop
 from services.minio import Minio
 from services.place import Place, default_place
 from services.programs import provide
 from services.service import Service
 
-SERVICES: dict[str, type[Service]] = {service.name: service for service in (Minio, Hadoop)}
+SERVICES: dict[str, type[Service]] = {service.name: service for service in (Minio, Hadoop, Emr)}
 LEFT_OUT = 3
 
 

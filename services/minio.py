@@ -87,14 +87,17 @@ class Minio(Service):
 
     def after(self) -> None:
         """Make the bucket."""
+        self.client().create_dir(BUCKET)
+
+    def client(self) -> Any:
+        """An Arrow file system on it."""
         from pyarrow import fs
 
         user, password = self.place.access()
-        store = fs.S3FileSystem(
+        return fs.S3FileSystem(
             access_key=user, secret_key=password, endpoint_override=self.endpoint, region=REGION,
             allow_bucket_creation=True,
         )  # fmt: skip
-        store.create_dir(BUCKET)
 
     def facts(self) -> dict[str, Any]:
         """Endpoint, bucket, region and the file with the keys."""

@@ -87,7 +87,7 @@ def yarn(ports: Mapping[str, int], data: Path, classpath: str) -> dict[str, str]
         f"{node}.local-dirs": f"{data}/local",
         f"{node}.log-dirs": str(data.parent / "logs" / "userlogs"),
         f"{node}.aux-services": "mapreduce_shuffle",
-        f"{node}.env-whitelist": "JAVA_HOME,HADOOP_HOME,HADOOP_CONF_DIR,AWS_SHARED_CREDENTIALS_FILE",
+        f"{node}.env-whitelist": "JAVA_HOME,HADOOP_HOME,HADOOP_CONF_DIR,AWS_SHARED_CREDENTIALS_FILE,PATH,LANG,TZ",
         f"{node}.resource.memory-mb": "8192",
         f"{node}.resource.cpu-vcores": "8",
         f"{node}.vmem-check-enabled": "false",
