@@ -97,7 +97,7 @@ def _tables(profile: Profile) -> str:
 def _registry(profile: Profile) -> str:
     from millrace.model.registry import Registry
 
-    Registry(profile.registry, profile.home / "mlflow-artifacts").versions("doctor")
+    Registry(profile.registry, profile.models).versions("doctor")
     return profile.registry
 
 

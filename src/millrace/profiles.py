@@ -126,6 +126,11 @@ class Profile(Section):
         return f"{self.root}/{pipeline}/{stage}"
 
     @property
+    def models(self) -> str:
+        """Where model files live: on the store, if the tables do."""
+        return f"{self.root}/_models" if "://" in self.root else str(self.home / "mlflow-artifacts")
+
+    @property
     def environment(self) -> dict[str, str]:
         """What a process needs in its environment to reach the store; no secret is in it."""
         uris = (self.root, self.work or "")
@@ -197,9 +202,13 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _expanded(value: Any, missing: list[str]) -> Any:
-    """``${NAME}`` and ``${NAME:-default}`` in texts become the environment's values."""
+    """``${NAME}`` and ``${NAME:-default}`` in texts become the environment's values.
+
+    A setting of which nothing is left (``${NAME:-}``) is as good as not written: its own default holds.
+    """
     if isinstance(value, dict):
-        return {key: _expanded(each, missing) for key, each in value.items()}
+        found = {key: _expanded(each, missing) for key, each in value.items()}
+        return {key: each for key, each in found.items() if each != "" or value[key] == ""}
     if isinstance(value, list):
         return [_expanded(each, missing) for each in value]
     if not isinstance(value, str):

@@ -52,12 +52,12 @@ def test_a_candidate_comes_back_with_its_files_and_figures(
     assert version.metrics["roc_auc"] == 0.8
     assert "f1" not in version.metrics
     assert version.aliases == ("challenger",)
-    assert (version.folder / "note.txt").read_bytes() == b"night"
+    assert (Path(version.folder) / "note.txt").read_bytes() == b"night"
 
 
 def test_nothing_is_pickled(registry: Registry, model: LoadedModel, name: str) -> None:
     log(registry, model, name, 1)
-    files = {path.name for path in registry.artifacts.rglob("*") if path.is_file()}
+    files = {path.name for path in Path(registry.artifacts).rglob("*") if path.is_file()}
     assert files <= {"model.skops", "model.json", "model.npz", "note.txt", "report.json"}
 
 
@@ -120,6 +120,47 @@ def test_a_crash_inside_promote_leaves_the_old_champion_and_its_history(
     assert registry.rollback(name) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    "point", ["set_model_version_tag", "set_registered_model_alias", "delete_registered_model_tag"]
+)
+def test_a_rollback_that_was_killed_is_completed_by_whoever_comes_next(
+    point: str, registry: Registry, model: LoadedModel, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in (1, 2, 3):
+        log(registry, model, name, day)
+        registry.promote(name, day)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._client, point, crash)
+        with pytest.raises(KeyboardInterrupt):
+            registry.rollback(name)
+    assert log(registry, model, name, 4) == 4  # the next night's candidate
+    assert (registry.champion(name), registry.history(name)) == (2, [1])
+    assert registry.rolled_back(name, 3)
+    assert registry.promote(name, 4) == 2
+    assert registry.rollback(name) == (4, 2)
+
+
+def test_the_champion_is_no_challenger_after_a_crash(
+    registry: Registry, model: LoadedModel, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(registry, model, name, 1)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry._client, "delete_registered_model_alias", crash)
+        with pytest.raises(KeyboardInterrupt):
+            registry.promote(name, 1)
+    assert (registry.champion(name), registry.challenger(name)) == (1, None)
+    registry.settle(name)
+    assert registry.version(name, 1).aliases == ("champion",)
+
+
 def test_unknown_versions_are_named(registry: Registry, model: LoadedModel, name: str) -> None:
     with pytest.raises(RequestError, match="a trained model; there is none yet"):
         registry.load(name)
@@ -132,7 +173,7 @@ def test_unknown_versions_are_named(registry: Registry, model: LoadedModel, name
 
 def test_a_changed_file_isnt_loaded(registry: Registry, model: LoadedModel, name: str) -> None:
     log(registry, model, name, 1)
-    path = registry.version(name, 1).folder / "model.skops"
+    path = Path(registry.version(name, 1).folder) / "model.skops"
     path.write_bytes(path.read_bytes() + b"\0")
     with pytest.raises(CorruptData):
         registry.load(name, 1)
@@ -146,7 +187,7 @@ def test_a_compressed_scorer_stands_beside_its_model(
     smaller = compress(model, shop(2000, seed=3))
     folder = registry.store_scorer(name, 1, smaller.model, {"report.json": smaller.report.model_dump_json().encode()})
     assert registry.scoring_folder(name, 1) == folder
-    assert {path.name for path in folder.iterdir()} == {"model.json", "model.npz", "report.json"}
+    assert {path.name for path in Path(folder).iterdir()} == {"model.json", "model.npz", "report.json"}
 
 
 def test_another_process_sees_the_same_registry(registry: Registry, model: LoadedModel, name: str) -> None:

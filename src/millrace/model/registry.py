@@ -21,9 +21,10 @@ from urllib.parse import unquote, urlparse
 
 from pydantic import BaseModel, ConfigDict
 
-from millrace.errors import GateClosed, InputError, RequestError, ServiceError
+from millrace.errors import GateClosed, RequestError, ServiceError
 from millrace.model.model_file import JSON, LoadedModel, read_model, write_model
 from millrace.storage.faults import reach
+from millrace.storage.files import copy_folder, exists
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TRANSACTION, HISTORY = "millrace.transaction", "millrace.champions"
@@ -57,18 +58,21 @@ class Version:
 
     name: str
     version: int
-    folder: Path
+    folder: str
     aliases: tuple[str, ...]
     metrics: dict[str, float]
     tags: dict[str, str]
 
 
 class Registry:
-    """MLflow's tracking and registry at one URI, artifacts under one local folder. No global state is touched."""
+    """MLflow's tracking and registry at one URI, model files below a folder or URI. No global state is touched.
 
-    def __init__(self, uri: str, artifacts: Path) -> None:
+    The files go through Millrace's own stores: MLflow knows where they are, and never opens them.
+    """
+
+    def __init__(self, uri: str, artifacts: Path | str) -> None:
         self.uri = uri
-        self.artifacts = artifacts
+        self.artifacts = str(artifacts).rstrip("/")
         if uri.startswith("sqlite:///"):
             Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         self._client = _connect(uri)
@@ -98,7 +102,7 @@ class Registry:
                 write_model(local, model.estimator, model.info.model_copy(update={"versions": run.versions}))
                 for name, content in (files or {}).items():
                     (local / name).write_bytes(content)
-                self._client.log_artifacts(run_id, scratch, MODEL_FOLDER)
+                copy_folder(local, f"{folder}/{MODEL_FOLDER}")
             reach("after_registry_files")
             self._log(run_id, model, metrics, run)
             reach("after_registry_figures")
@@ -224,7 +228,7 @@ class Registry:
             entry = found[0]
             aliases = tuple(sorted(a for a in (CHAMPION, CHALLENGER) if self._alias(name, a) == number))
             metrics = dict(self._client.get_run(entry.run_id).data.metrics)
-        return Version(name, int(entry.version), _local(entry.source), aliases, metrics, dict(entry.tags))
+        return Version(name, int(entry.version), _plain(entry.source), aliases, metrics, dict(entry.tags))
 
     def load(self, name: str, version: int | str = CHAMPION) -> LoadedModel:
         """Load a model by version or alias. Raises as `version` and `read_model`."""
@@ -232,12 +236,12 @@ class Registry:
         model = read_model(found.folder)
         return LoadedModel(model.estimator, model.info.model_copy(update={"model_version": found.version}))
 
-    def store_scorer(self, name: str, version: int, scorer: LoadedModel, files: Mapping[str, bytes]) -> Path:
+    def store_scorer(self, name: str, version: int, scorer: LoadedModel, files: Mapping[str, bytes]) -> str:
         """Store a compressed scorer, with further files such as its report, beside a version's model.
 
         Returns its folder. Storing again replaces it.
         """
-        folder = self.version(name, version).folder.parent / SCORER_FOLDER
+        folder = _beside(self.version(name, version).folder)
         with _service("store a scorer"), tempfile.TemporaryDirectory() as scratch:
             write_model(Path(scratch), scorer.estimator, scorer.info.model_copy(update={"model_version": version}))
             for file, content in files.items():
@@ -251,11 +255,11 @@ class Registry:
             reach("after_scorer_write")
         return folder
 
-    def scoring_folder(self, name: str, version: int) -> Path:
+    def scoring_folder(self, name: str, version: int) -> str:
         """The folder to score with: the compressed scorer's where there is one, else the model's."""
         folder = self.version(name, version).folder
-        scorer = folder.parent / SCORER_FOLDER
-        return scorer if (scorer / JSON).is_file() else folder
+        scorer = _beside(folder)
+        return scorer if exists(f"{scorer}/{JSON}") else folder
 
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version, for instance the promotion's reason."""
@@ -269,9 +273,11 @@ class Registry:
         """The MLflow run of a transaction, found again after a crash."""
         experiment = self._client.get_experiment_by_name(run.pipeline)
         if experiment is None:
-            location = (self.artifacts / run.pipeline).absolute()
-            location.mkdir(parents=True, exist_ok=True)
-            experiment_id = self._client.create_experiment(run.pipeline, str(location))
+            location = f"{self.artifacts}/{run.pipeline}"
+            if "://" not in location:  # MLflow takes a path that isn't there for one of its own machine's
+                Path(location).mkdir(parents=True, exist_ok=True)
+                location = str(Path(location).absolute())
+            experiment_id = self._client.create_experiment(run.pipeline, location)
         else:
             experiment_id = experiment.experiment_id
         found = self._client.search_runs([experiment_id], f"tags.`{TRANSACTION}` = '{run.transaction}'", max_results=1)
@@ -282,7 +288,7 @@ class Registry:
                 experiment_id, tags={TRANSACTION: run.transaction}, run_name=f"{run.stage} {run.interval}"
             )
         )
-        return made.info.run_id, made.info.artifact_uri
+        return made.info.run_id, _plain(made.info.artifact_uri)
 
     def _log(self, run_id: str, model: LoadedModel, metrics: Mapping[str, float | None], run: RunInfo) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -376,9 +382,12 @@ def _service(action: str) -> Iterator[None]:
         raise ServiceError(f"the registry didn't {action}", found=str(error).split("\n")[0][:300]) from error
 
 
-def _local(source: str) -> Path:
-    """The folder of an artifact URI; only local ones so far."""
-    parsed = urlparse(source)
-    if parsed.scheme not in ("", "file"):
-        raise InputError("models are read from a local folder", found=source)
-    return Path(unquote(parsed.path))
+def _plain(uri: str) -> str:
+    """The path behind a ``file://`` URI; other addresses as they are."""
+    parsed = urlparse(uri)
+    return unquote(parsed.path) if parsed.scheme == "file" else uri
+
+
+def _beside(model: str) -> str:
+    """The folder of the compressed scorer of a model."""
+    return f"{model.rpartition('/')[0]}/{SCORER_FOLDER}"

@@ -41,7 +41,7 @@ EVALUATION = pa.schema(
 
 def registry(run: Run) -> Registry:
     """The pipeline's model registry."""
-    return Registry(run.profile.registry, run.profile.home / "mlflow-artifacts")
+    return Registry(run.profile.registry, run.profile.models)
 
 
 def train(run: Run) -> StageResult:
@@ -307,7 +307,7 @@ def champion_summary(run: Run) -> dict[str, Any] | None:
         "interval": found.tags.get(INTERVAL),
         "metrics": _rounded(found.metrics),
         "evaluation": json.loads(found.tags.get(EVALUATED, "{}")),
-        "folder": str(found.folder),
+        "folder": found.folder,
         "former": store.history(run.pipeline.name)[-1:],
     }
 

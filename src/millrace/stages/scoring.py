@@ -36,8 +36,9 @@ def score(run: Run) -> StageResult:
         raise GateClosed("no champion to score with", hint="the promote stage of a training run says what it lacks")
     source = score_source(run)
     folder = store.scoring_folder(pipeline.name, champion)
-    tokens = {name: digest(source.name, token, champion, folder.name) for name, token in source.tokens.items()}
-    former = None if before is None else _scored_before(table, before)
+    kind = folder.rpartition("/")[2]
+    tokens = {name: digest(source.name, token, champion, kind) for name, token in source.tokens.items()}
+    former = None if before is None else scored_table(table, before)
     another = former not in (None, source.name)
     kept = {} if another else run.tokens("scores")
     todo = source.stale(run, tokens, kept)
@@ -50,7 +51,7 @@ def score(run: Run) -> StageResult:
         run.say(f"WARNING the scores of {former} give way: score.table is {source.name} now")
     job = run.job_plan(
         table.uri,
-        model=str(folder),
+        model=folder,
         model_version=champion,
         data_version=source.version,
         **params,
@@ -81,6 +82,6 @@ def score(run: Run) -> StageResult:
     return StageResult(stage="score", table=table.uri, version=committed, ledger=ledger, details=details)
 
 
-def _scored_before(table: Table, version: int) -> str | None:
-    """The table whose scores a version holds."""
+def scored_table(table: Table, version: int | None) -> str | None:
+    """The name of the table whose scores a version of the scores table holds, as `score.table` named it."""
     return next((name for name in table.record(version).inputs if name != MODEL), None)

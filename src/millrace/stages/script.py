@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,9 +22,11 @@ from typing import Any
 from millrace import intervals, pipeline_file
 from millrace.data.stats import Stats
 from millrace.errors import MillraceError, RequestError
+from millrace.mapreduce.cluster import work_folder
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.splits import plan_splits
-from millrace.profiles import Profile, load_profile, pipelines_folder
+from millrace.mapreduce.store_fs import remove
+from millrace.profiles import CLUSTERS, RUNNERS, load_profile, pipelines_folder
 from millrace.spec import Score
 from millrace.stages.context import STAGE_OF, Options, Run, StageResult
 from millrace.stages.ingest import newest_interval, source_files
@@ -58,7 +62,7 @@ def run_script(job: type[ColumnJob]) -> None:
 def _parse(job: type[ColumnJob]) -> argparse.Namespace:
     text = sys.modules[job.__module__].__doc__ or ""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-r", "--runner", choices=("inline", "local"), default="inline", help="default: inline")
+    parser.add_argument("-r", "--runner", choices=RUNNERS, default="inline", help="default: inline")
     parser.add_argument("--pipeline", required=True, help="pipeline file, or the name of one")
     parser.add_argument("--table", action="store_true", help="commit to the pipeline's tables instead of printing")
     parser.add_argument("--date", help="data interval of the run (default: the newest in FILES)")
@@ -81,8 +85,8 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
     if options.table:
         _chain(job, _dated(run, options.date))
         return
-    with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
-        scratch = replace(run, profile=Profile(**{**profile.model_dump(), "root": folder}), say=_warn)
+    with _scratch_root(run) as folder:
+        scratch = replace(run, profile=profile.model_copy(update={"root": folder}), say=_warn)
         if job.__name__ == "FeatureStats":
             for record in _measured(job, scratch):
                 print(json.dumps(record, default=str))
@@ -92,6 +96,20 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
         for record in _records(scratch, result):
             print(json.dumps(record, default=str))
         print(result.ledger if result.ledger is not None else Ledger(), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _scratch_root(run: Run) -> Iterator[str]:
+    """A folder for tables that are only printed, gone afterwards; on the store where tasks run on other machines."""
+    if run.runner() not in CLUSTERS:
+        with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
+            yield folder
+        return
+    uri = f"{work_folder(run.cluster())}/scratch-{uuid.uuid4().hex[:16]}"
+    try:
+        yield uri
+    finally:
+        remove(uri)
 
 
 def _warn(words: str) -> None:

@@ -71,6 +71,21 @@ def open_output(system: pafs.FileSystem, path: str) -> pa.NativeFile:
     return system.open_output_stream(path, compression=None)
 
 
+def exists(uri: str) -> bool:
+    """Whether there is a file at a path or URI."""
+    system, path, _ = filesystem(uri)
+    return system.get_file_info(path).type == pafs.FileType.File
+
+
+def copy_folder(folder: Path, uri: str) -> None:
+    """Copy the files of a local folder below a path or URI."""
+    system, inside, _ = filesystem(uri)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with open_output(system, f"{inside}/{path.relative_to(folder).as_posix()}") as file:
+                file.write(path.read_bytes())
+
+
 def list_files(uris: str | Sequence[str]) -> list[SourceFile]:
     """All input files that the paths, URIs and globs name, each once, sorted by path.
 
