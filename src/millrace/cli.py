@@ -155,9 +155,16 @@ def run(
 def status(name: str, profile: str | None, as_json: bool) -> None:
     """Table versions, rows, champion of pipeline NAME."""
     from millrace.stages import open_run
-    from millrace.stages.show import show_status, status_of
+    from millrace.stages.show import show_champion, show_status, status_of
 
-    emit(status_of(open_run(name, "", profile=profile)), as_json, show_status)
+    opened = open_run(name, "", profile=profile)
+    found = status_of(opened)
+    if not as_json:
+        show_status(found)
+    from millrace.stages.learn import champion_summary
+
+    found["champion"] = champion_summary(opened) if found["tables"] else None
+    emit(found, as_json, lambda _: show_champion(found["champion"]))
 
 
 @main.command()

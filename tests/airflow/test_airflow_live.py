@@ -1,4 +1,4 @@
-"""Airflow's own scheduler, DAG processor and API server run real stages on a temporary home."""
+"""Airflow's own scheduler, DAG processor, triggerer and API server run real stages on a temporary home."""
 
 from __future__ import annotations
 
@@ -120,7 +120,16 @@ def test_each_task_links_to_the_report_of_its_own_night(client: AirflowClient, a
     links = [client.links("buys_train", run, "train")["Millrace report"] for run in runs]
     assert links == ["/millrace/reports/buys/2018-04-03", "/millrace/reports/buys/2018-04-04"]
     with signed_in(airflow) as http:
-        assert ["2018-04-03" in http.get(link).text for link in links] == [True, True]
+        assert ["400 rows of 2018-04-03 have a score" in http.get(link).text for link in links] == [True, False]
+        assert "400 rows of 2018-04-04 have a score" in http.get(links[1]).text
+
+
+def test_a_night_without_a_file_is_a_skipped_check_and_goes_on(client: AirflowClient) -> None:
+    run = client.trigger("buys_train", {"date": "2018-04-05"})
+    assert client.wait("buys_train", run, timeout=300)["state"] == "success"
+    states = {name: task["state"] for name, task in client.tasks("buys_train", run).items()}
+    assert states == dict.fromkeys([*TRAINING, "announce"], "success") | {"check": "skipped"}
+    assert "no file of 2018-04-05" in client.log("buys_train", run, "check")
 
 
 def test_reports_are_served_to_those_who_signed_in(airflow: up.Handle, airflow_place: Path) -> None:
@@ -158,6 +167,8 @@ def test_what_the_form_says_reaches_the_stages(client: AirflowClient) -> None:
     sample = results["sample"]
     assert sample["ledger"]["rows_in"] == 400  # two days, of which the last is held out
     assert (sample["details"]["method"], sample["details"]["rows"]) == ("stratified", 100)
+    link = client.links("buys_train", run, "train")["Millrace report"]
+    assert link == "/millrace/reports/buys/2018-04-02_window-2d_sample-stratified_rows-100"
     assert "buys clean, 2018-04-02; window 2d; sample_method stratified; sample_rows 100; runner inline" in client.log(
         "buys_train", run, "clean"
     )

@@ -54,7 +54,8 @@ def test_a_person_is_asked_between_evaluate_and_promote(
 
 def test_without_a_label_nothing_is_learnt(write_pipeline: Callable[..., Path], parse: Callable[..., Any]) -> None:
     path = write_pipeline()
-    path.write_text(path.read_text().replace("role: label", "role: numeric"))
+    text = path.read_text().replace("role: label", "role: numeric").replace("evaluate: {holdout: 1d}\n", "")
+    path.write_text(text)
     assert {name: dag.task_ids for name, dag in parse().items()} == {
         "tiny_train": ["check", "clean", "shard", "stats", "drift", "report"]
     }
@@ -90,6 +91,15 @@ def test_the_form_starts_with_what_the_pipeline_file_says(
         "force": False,
     }
     assert all(form.get_param(field).description for field in form)
+    assert form.get_param("date").schema["title"] == "Day of data"
+
+
+def test_without_intervals_no_date_is_asked(write_pipeline: Callable[..., Path], parse: Callable[..., Any]) -> None:
+    path = write_pipeline(more="sample: {method: random, rows: 10}")
+    path.write_text(
+        path.read_text().replace("interval: daily", "interval: none").replace("holdout: 1d", "fraction: 0.2")
+    )
+    assert "date" not in parse()["tiny_train"].params
 
 
 def test_a_broken_file_is_told_and_leaves_the_others(

@@ -22,6 +22,9 @@ class Task:
         self.results = results
         self.earlier_run = earlier_run
 
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.results[key] = value
+
     def xcom_pull(self, task_ids: str) -> Any:
         return self.results.get(task_ids)
 
@@ -42,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     def run(task: Any, *arguments: Any) -> dict[str, Any]:
         seen.append((task.pipeline, task.stage, *arguments))
-        return {"stage": task.stage, "version": 7, "details": {}}
+        return {"stage": task.stage, "version": 7, "details": {"rows": 0, "words": "2018-04-01: NO ROWS YET"}}
 
     monkeypatch.setattr(operators, "run", run)
     return seen
@@ -53,6 +56,14 @@ def test_a_stage_gets_its_date_its_options_and_the_versions_before_it(calls: lis
     given = context({"check": {"version": None}, "clean": {"version": 4}}, window="3d", sample_rows=None, force=False)
     assert stage.execute(given)["version"] == 7
     assert calls == [("tiny", "shard", "2018-04-01", {"window": "3d", "force": False}, {"clean": 4})]
+
+
+def test_a_night_without_rows_is_shown_as_a_skipped_check_and_goes_on(calls: list[Any]) -> None:
+    check = operators.StageOperator(pipeline="tiny", stage="check", interval="daily")
+    given = context()
+    with pytest.raises(AirflowSkipException, match="2018-04-01: NO ROWS YET"):
+        check.execute(given)
+    assert given["ti"].results["return_value"]["version"] == 7  # for the stages that follow
 
 
 def test_promotion_is_told_that_a_person_agreed(calls: list[Any]) -> None:

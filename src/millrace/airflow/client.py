@@ -70,7 +70,7 @@ class AirflowClient:
             health = self._http.get("/api/v2/monitor/health", timeout=5).raise_for_status().json()
         except (httpx.HTTPError, ValueError):
             return ["API server"]
-        names = {"scheduler": "scheduler", "dag_processor": "DAG processor"}
+        names = {"scheduler": "scheduler", "dag_processor": "DAG processor", "triggerer": "triggerer"}
         return [name for key, name in names.items() if (health.get(key) or {}).get("status") != "healthy"]
 
     def warm_up(self) -> None:

@@ -24,6 +24,7 @@ POOL = "millrace_jobs"
 JOBS = frozenset({"check", "clean", "shard", "stats", "sample", "score"})  # they read rows with map/reduce: one pool
 EVEN_IF_REJECTED = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS  # a person's no skips promote and compress
 TIMEOUT = timedelta(hours=6)
+WHAT_IF = "Changed, the run is a what-if with a report of its own."
 STEPS: dict[Interval, timedelta] = {
     "hourly": timedelta(hours=1),
     "daily": timedelta(days=1),
@@ -192,7 +193,8 @@ def common() -> dict[str, Any]:
 
 def placement(stage: str) -> dict[str, Any]:
     """Pool and trigger rule of a stage: jobs that read rows share a pool, so that they don't fight for the cores."""
-    rule = {"trigger_rule": EVEN_IF_REJECTED} if stage == "report" else {}
+    rules = {"clean": TriggerRule.NONE_FAILED, "report": EVEN_IF_REJECTED}
+    rule = {"trigger_rule": rules[stage]} if stage in rules else {}
     return rule | ({"pool": POOL} if stage in JOBS else {})
 
 
@@ -207,17 +209,26 @@ def timetable(pipeline: Pipeline, path: Path | None) -> PipelineTimetable | None
     return PipelineTimetable(pipeline.schedule, written - STEPS[pipeline.source.interval] if written else None)
 
 
-def date_param(kind: Interval) -> Param:
-    """The field for the data interval; the UI offers a calendar for days."""
-    example = {"hourly": "2026-01-31T05", "daily": "2026-01-31", "monthly": "2026-01", "none": "all"}[kind]
+def date_params(kind: Interval) -> dict[str, Param]:
+    """The field for the run's interval, where there is more than one; the UI offers a calendar for days.
+
+    Airflow puts a logical date and a data interval of its own above it: the field's words say which one to give.
+    """
+    if kind == "none":
+        return {}
+    unit, example = {
+        "hourly": ("hour", "2026-01-31T05"),
+        "daily": ("day", "2026-01-31"),
+        "monthly": ("month", "2026-01"),
+    }[kind]
     shape = {"format": "date"} if kind == "daily" else {}
-    return Param(
-        None,
-        type=["null", "string"],
-        title="Data interval",
-        description=f"Which {kind} interval to bring in, such as {example}. Empty: the last whole one before the run.",
-        **shape,
+    words = (
+        f"To run one {unit}, give it here, such as {example}; the Logical Date above can stay as it is. Empty: the "
+        f"last whole {unit} before the Logical Date. In a backfill leave it empty: each run takes its own {unit} of "
+        "the range."
     )
+    field = Param(None, type=["null", "string"], title=f"{unit.capitalize()} of data", description=words, **shape)
+    return {"date": field}
 
 
 def run_params() -> dict[str, Param]:
@@ -243,26 +254,26 @@ def run_params() -> dict[str, Param]:
 def training_form(pipeline: Pipeline) -> dict[str, Param]:
     """The trigger form of training; every field starts with what the pipeline file says."""
     return {
-        "date": date_param(pipeline.source.interval),
+        **date_params(pipeline.source.interval),
         "window": Param(
             format_duration(pipeline.window),
             type="string",
             pattern=r"^\d+[hdw]$",
             title="Window",
-            description="How far back training looks, ending with the data interval: such as 12h, 60d or 8w.",
+            description="How far back training looks, such as 12h, 60d or 8w. " + WHAT_IF,
         ),
         "sample_method": Param(
             pipeline.sample.method,
             enum=list(get_args(Sample.model_fields["method"].annotation)),
             title="Sample method",
-            description="How training rows are chosen; auto decides by the drift verdict and says why.",
+            description="How training rows are chosen; auto decides by the drift verdict and says why. " + WHAT_IF,
         ),
         "sample_rows": Param(
             pipeline.sample.rows,
             type=["null", "integer"],
             minimum=1,
             title="Sample rows",
-            description="How many rows to train on. Empty: what the pipeline file says, or as many as are needed.",
+            description=f"How many rows to train on. Empty: as many as the pipeline file says, or need be. {WHAT_IF}",
         ),
         **run_params(),
     }
@@ -270,7 +281,7 @@ def training_form(pipeline: Pipeline) -> dict[str, Param]:
 
 def scoring_form(pipeline: Pipeline) -> dict[str, Param]:
     """The trigger form of scoring."""
-    return {"date": date_param(pipeline.source.interval), **run_params()}
+    return {**date_params(pipeline.source.interval), **run_params()}
 
 
 def training_doc(pipeline: Pipeline) -> str:

@@ -32,7 +32,8 @@ OPTIONS = (*SHAPING, "runner", "force")
 class StageOperator(BaseOperator):
     """Runs one stage of one pipeline on the interval of the DAG run; returns the stage's result.
 
-    The training stages that ran before hand their table versions over by XCom.
+    The training stages that ran before hand their table versions over by XCom. `check` of an interval without a row is
+    shown as skipped, where people look; the night goes on with the other intervals of its window.
     """
 
     ui_color = "#dceefb"
@@ -55,7 +56,11 @@ class StageOperator(BaseOperator):
             answer = result_of(context, GATE).get("chosen_options", ()) if self.stage == "promote" else ()
             if ApprovalOperator.APPROVE in answer:
                 options["approved"] = True
-            return run(self, context_date(context, self.interval), options, versions(context, self.earlier))
+            result = run(self, context_date(context, self.interval), options, versions(context, self.earlier))
+            if self.stage == "check" and result["details"].get("rows") == 0:
+                context["ti"].xcom_push("return_value", result)  # the stages that follow work on the other intervals
+                raise AirflowSkipException(f"{result['details']['words']}: see the warning above")
+            return result
 
 
 class ScoreOperator(BaseOperator):

@@ -28,6 +28,7 @@ COMPONENTS = {
     # logs of tasks are read from the folder: no log server, which would listen on every interface
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
     "api-server": ["api-server"],
 }
 
@@ -115,7 +116,7 @@ def start(
         environment = clean_environment(home, folder)
         progress("preparing Airflow's database")
         migrate(folder, environment)
-        progress("starting scheduler, DAG processor and API server")
+        progress("starting scheduler, DAG processor, triggerer and API server")
         process = launch(folder, environment, lock)
     except BaseException:
         lock.close()

@@ -15,19 +15,19 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from millrace import intervals
 from millrace.data.split import Split
-from millrace.mapreduce.job import ColumnJob, JobPlan
-from millrace.mapreduce.manifest import weight
-from millrace.mapreduce.run import run_job
 from millrace.profiles import CLUSTERS, Profile, Runner, check_reach
 from millrace.spec import Duration, Method, Pipeline, format_duration
 from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
+
+if TYPE_CHECKING:  # mrjob is slow to import, and commands that only look at tables start no job
+    from millrace.mapreduce.job import ColumnJob, JobPlan
 
 LITTLE_WORK = 4 << 20  # bytes of plain text: about a second of work
 STAGE_OF = {"sharded": "shard", "evaluation": "evaluate", "scores": "score", "quarantine": "clean"}
@@ -154,6 +154,9 @@ class Run:
             outcome = run_on_cluster(job, plan, splits, self.cluster(), progress=self.progress(words))
             self.say(f"{words}: {told_counters(outcome.counters)}")
             return outcome.pairs
+        from millrace.mapreduce.manifest import weight
+        from millrace.mapreduce.run import run_job
+
         if self.options.runner is None and runner == "local" and sum(map(weight, splits)) < LITTLE_WORK:
             runner = "inline"
         return run_job(job, plan, splits, runner=runner, tasks=self.profile.tasks, progress=self.progress(words))
@@ -166,6 +169,8 @@ class Run:
 
     def job_plan(self, out: str, **params: Any) -> JobPlan:
         """The plan of a job that writes below `out`."""
+        from millrace.mapreduce.job import JobPlan
+
         options = dict(self.profile.storage_options)
         return JobPlan(pipeline=self.pipeline, out=out, storage_options=options, params=params)
 

@@ -212,6 +212,7 @@ def _judged(run: Run, ledger: Ledger, todo: list[str], refused: list[str]) -> St
         details={
             "words": f"{run.date}: {met}" if todo else f"nothing new; {run.date}: {met}",
             "intervals": len(todo),
+            "rows": own.rows if own is not None else 0,
             "failed": failed[-10:],
             "refused": refused[-10:],
             "warnings": sorted({f"{each.expect}({each.column or ''})" for each in warned})[:20],

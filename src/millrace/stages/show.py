@@ -55,9 +55,10 @@ def results_table(results: Sequence[StageResult]) -> None:
 
 
 def status_of(run: Run) -> dict[str, Any]:
-    """Tables with version, rows and newest interval; champion and challenger; as JSON."""
-    from millrace.stages.learn import champion_summary
+    """Tables with version, rows and newest interval, and where reports are; as JSON.
 
+    Without the champion: MLflow takes seconds to load, and what is known already can be shown before.
+    """
     tables = {}
     for stage in ("check", "clean", "quarantine", "sharded", "stats", "drift", "sample", "evaluation", "scores"):
         table = run.table(stage)
@@ -78,14 +79,13 @@ def status_of(run: Run) -> dict[str, Any]:
         "pipeline": name,
         "date": newest,
         "tables": tables,
-        "champion": champion_summary(run) if tables else None,
         "report": report and str(report),
         "what_if_reports": [str(file) for file in kept_reports(home, name) if "_" in file.stem],
     }
 
 
 def show_status(status: dict[str, Any]) -> None:
-    """Print the status for people."""
+    """Print the tables and reports for people."""
     grid = Grid(title=f"{status['pipeline']}", title_justify="left")
     for name, justify in (("table", "left"), ("version", "right"), ("rows", "right"), ("files", "right")):
         grid.add_column(name, justify=justify)  # type: ignore[arg-type]
@@ -96,7 +96,10 @@ def show_status(status: dict[str, Any]) -> None:
     for words, path in (("report", status["report"]), *(("what-if", path) for path in status["what_if_reports"][:5])):
         if path:
             print(f"{words}: {path}")
-    champion = status["champion"]
+
+
+def show_champion(champion: dict[str, Any] | None) -> None:
+    """Print the champion for people."""
     if champion is None:
         print("champion: none yet")
         return
