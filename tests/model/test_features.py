@@ -10,6 +10,7 @@ import pytest
 from millrace.errors import GateClosed
 from millrace.model.features import Feature, FeaturePlan, category_text, label_values, labels, plan_features, to_frame
 from millrace.model.selection import mutual_information, rank_features
+from millrace.model.target_means import prior_strength
 from millrace.spec import Column, Features, Pipeline, Source, Train
 
 CITY = FeaturePlan(features=[Feature(name="city", column="city", kind="low", vocabulary=["Rome", "Bonn"])])
@@ -164,3 +165,20 @@ def test_a_category_of_many_random_values_doesnt_win_by_chance() -> None:
     ranked = rank_features(pd.DataFrame({"noise": noise, "useful": useful}), y, np.ones(4000))
     assert [name for name, _ in ranked] == ["useful", "noise"]
     assert ranked[1][1] < 0.01
+
+
+def test_the_priors_strength_is_that_of_the_beta_that_drew_the_categories() -> None:
+    """Positives drawn with a probability per category from Beta(m p, m (1 - p)), categories of 1 to 30 rows."""
+    for strength in (2.0, 20.0):
+        draw = np.random.default_rng(0)
+        codes = np.repeat(np.arange(8000), draw.integers(1, 31, 8000))
+        mean = draw.beta(strength * 0.1, strength * 0.9, 8000)
+        y = (draw.random(len(codes)) < mean[codes]).astype(int)
+        assert prior_strength(codes, y) == pytest.approx(strength, rel=0.15)
+
+
+def test_categories_that_say_nothing_have_the_prior_alone() -> None:
+    draw = np.random.default_rng(6)
+    once = np.arange(1000)
+    assert prior_strength(once, draw.integers(0, 2, 1000)) == 1e6
+    assert prior_strength(once % 7, np.zeros(1000, int)) == 1e6

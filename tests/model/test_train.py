@@ -157,3 +157,19 @@ def test_scores_are_the_estimators_own_probabilities(shop_pipeline: Make, shop: 
     whole = score_batch(table, candidate.model(pipeline, "all"))
     np.testing.assert_allclose(whole, own, atol=1e-12)
     np.testing.assert_allclose(score_batch(table, candidate.model(pipeline, "all"), 77), whole, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", ["logistic_regression", "hist_gradient_boosting"])
+def test_a_rare_value_without_a_positive_isnt_taken_for_certain(model: ModelName, shop_pipeline: Make) -> None:
+    """Shops of 3 rows and of 100, all with the same 1 % of positives: none of them is told apart from the others.
+
+    A mean that doesn't shrink would be 0 for nearly every small shop, far from the few that had a positive.
+    """
+    draw = np.random.default_rng(3)
+    shops = np.concatenate([np.repeat(np.arange(2000), 3), np.repeat(np.arange(2000, 2060), 100)])
+    table = pa.table({"shop": shops, "bought": (draw.random(len(shops)) < 0.01).astype(np.int8)})
+    candidate = fit(table, shop_pipeline(train=Train(model=model)), 1)
+    means = candidate.estimator.named_steps["encode"].transform(to_frame(table, candidate.plan)).ravel()
+    prior = candidate.metrics["prior"]
+    assert means[:6000].min() > 0.5 * prior
+    assert means.max() < 5 * prior

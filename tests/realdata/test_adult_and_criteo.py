@@ -15,7 +15,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler, TargetEncoder
@@ -56,10 +56,13 @@ def test_adult_census_by_its_official_split(place: Path, real_data: RealData) ->
     model = make_pipeline(shape, HistGradientBoostingClassifier(random_state=0))
     with limit_threads(2):  # its threads spin where others hold the cores
         model.fit(train[list(range(14))], train[14] == ">50K")
-    auc = roc_auc_score(test[14] == ">50K.", model.predict_proba(test[list(range(14))])[:, 1])
+    score = model.predict_proba(test[list(range(14))])[:, 1]
+    auc, precision = (metric(test[14] == ">50K.", score) for metric in (roc_auc_score, average_precision_score))
     found = metrics(results)
-    print(f"\nadult_census: {seconds(results)}\nAUC {found['roc_auc']:.4f}, plain {auc:.4f}; {judged['rows']} rows")
+    print(f"\nadult_census: {seconds(results)}; {judged['rows']} rows")
+    print(f"AUC {found['roc_auc']:.4f}, plain {auc:.4f}; AP {found['average_precision']:.4f}, plain {precision:.4f}")
     assert found["roc_auc"] == pytest.approx(auc, abs=0.01)
+    assert found["average_precision"] == pytest.approx(precision, abs=0.01)
     assert found["roc_auc"] == pytest.approx(0.927, abs=0.01)
 
 
@@ -83,7 +86,10 @@ def test_clicks_criteo_by_its_files(place: Path, real_data: RealData) -> None:
         (make_pipeline(target, StandardScaler()), words),
     )
     model = make_pipeline(shape, LogisticRegression(max_iter=500)).fit(train[numbers + words], train["0"])
-    auc = roc_auc_score(test["0"], model.predict_proba(test[numbers + words])[:, 1])
+    score = model.predict_proba(test[numbers + words])[:, 1]
+    auc, precision = (metric(test["0"], score) for metric in (roc_auc_score, average_precision_score))
     found = metrics(results)
-    print(f"\nclicks_criteo: {seconds(results)}\nAUC {found['roc_auc']:.4f}, plain {auc:.4f}; {judged['rows']} rows")
+    print(f"\nclicks_criteo: {seconds(results)}; {judged['rows']} rows")
+    print(f"AUC {found['roc_auc']:.4f}, plain {auc:.4f}; AP {found['average_precision']:.4f}, plain {precision:.4f}")
     assert found["roc_auc"] > auc - 0.01
+    assert found["average_precision"] > precision - 0.01

@@ -199,36 +199,40 @@ def category_text(values: pa.Array) -> pa.StringArray:
     return values.cast(pa.string())
 
 
-def build_encoder(plan: FeaturePlan, seed: int) -> Any:
+def build_encoder(plan: FeaturePlan, seed: int, strengths: dict[str, float]) -> Any:
     """The first half of a model: frame → float64 matrix, `high` categories replaced by cross-fitted target means.
 
     `fit_transform` encodes each row from the other folds' labels, so that a rare category can't give its own label
-    away; `transform` uses all of them. Columns keep the plan's order.
+    away; `transform` uses all of them. `strengths` holds, per `high` feature, how many rows the prior counts for in a
+    target mean (see `target_means.prior_strength`). Columns keep the plan's order.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.model_selection import StratifiedKFold
     from sklearn.preprocessing import TargetEncoder
 
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    rest, high = plan.positions("numeric", "time", "low"), plan.positions("high")
-    parts: list[tuple[str, Any, list[int]]] = [("rest", "passthrough", rest)]
-    if high:
-        parts.append(("target", TargetEncoder(target_type="binary", cv=folds), high))
+    parts: list[tuple[str, Any, list[int]]] = [("rest", "passthrough", plan.positions("numeric", "time", "low"))]
+    for at in plan.positions("high"):
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        means = TargetEncoder(target_type="binary", cv=folds, smooth=strengths[plan.features[at].name])
+        parts.append((f"target_{at}", means, [at]))
     return ColumnTransformer(parts)
 
 
 def build_shaper(plan: FeaturePlan, style: Literal["linear", "bins", "trees"], pca: float | None, seed: int) -> Any:
     """The second half: what the model family wants of the encoded matrix.
 
-    `linear`: median imputation with an indicator and unit variance for numbers and target means, one-hot for the rest.
+    `linear`: median imputation with an indicator and unit variance for numbers and target means, the log-odds of target
+    means beside them, one-hot for the rest. A probability adds to the log-odds of a linear model by its own log-odds
+    where it is near 0, and hardly at all in between: the model weighs the two.
     `bins`: ten quantile bins instead, one-hot. `trees`: as it is (they split on codes and take NaN). `pca` keeps that
     many components, or that share of the variance, of the linear shape.
     """
+    from scipy.special import logit
     from sklearn.compose import ColumnTransformer
     from sklearn.decomposition import PCA
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import Pipeline as Steps
-    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, StandardScaler
 
     if style == "trees" and pca is None:
         return "passthrough"
@@ -243,6 +247,8 @@ def build_shaper(plan: FeaturePlan, style: Literal["linear", "bins", "trees"], p
         number_steps = Steps([("impute", impute), ("scale", StandardScaler())])
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=pca is None)
     parts = [("numbers", number_steps, numbers)] * bool(numbers) + [("codes", one_hot, codes)] * bool(codes)
+    if style == "linear" and (means := plan.positions("high")):
+        parts.append(("odds", Steps([("logit", FunctionTransformer(logit)), ("scale", StandardScaler())]), means))
     columns = ColumnTransformer(parts)
     return columns if pca is None else Steps([("columns", columns), ("pca", PCA(pca, random_state=seed))])
 

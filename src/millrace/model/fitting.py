@@ -17,6 +17,7 @@ from millrace.model.families import FAMILIES, build_classifier
 from millrace.model.features import FeaturePlan, build_encoder, build_shaper
 from millrace.model.prepare import Prepared
 from millrace.model.resample import class_weights, correct, odds_factor, resample
+from millrace.model.target_means import prior_strength
 from millrace.model.threads import free_cores, limit_threads
 from millrace.spec import Train
 
@@ -55,7 +56,7 @@ def fit_rows(prepared: Prepared, train: Train, params: dict[str, Any], seed: int
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        encoder = build_encoder(plan, seed)
+        encoder = build_encoder(plan, seed, _strengths(frame, y, plan))
         encoded = _encode(encoder, frame, y)
         prior = float(np.average(y, weights=weight))
         if train.resample is not None:
@@ -117,14 +118,21 @@ def _fit(classifier: Any, shaped: Any, y: Array, weight: Array) -> None:
         classifier.set_params(n_jobs=None)
 
 
+def _strengths(frame: Any, y: Array, plan: FeaturePlan) -> dict[str, float]:
+    """How strong the prior is, per feature that target means replace."""
+    names = [plan.features[at].name for at in plan.positions("high")]
+    return {name: prior_strength(frame[name].to_numpy(), y) for name in names}
+
+
 def _encode(encoder: Any, frame: Any, y: Array) -> Array:
     """Cross-fitted where each fold has both classes; fewer folds where a class has fewer than five rows."""
-    target = {name: step for name, step, _ in encoder.transformers}.get("target")
-    if target is not None:
-        target.cv.n_splits = max(2, min(5, int(min(y.sum(), len(y) - y.sum()))))
+    targets = {name: step for name, step, _ in encoder.transformers if name != "rest"}
+    folds = max(2, min(5, int(min(y.sum(), len(y) - y.sum()))))
+    for step in targets.values():
+        step.cv.n_splits = folds
     encoded = np.asarray(encoder.fit_transform(frame, y), dtype=np.float64)
-    if target is not None:  # the folds have served: a model file holds no splitter
-        target.cv = encoder.named_transformers_["target"].cv = target.cv.n_splits
+    for name, step in targets.items():  # the folds have served: a model file holds no splitter
+        step.cv = encoder.named_transformers_[name].cv = folds
     return encoded
 
 
