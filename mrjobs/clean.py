@@ -1,12 +1,12 @@
 """Clean raw rows: splits of raw files flow in, clean rows and quarantined rows flow out as parts of two tables.
 
-    python mrjobs/clean.py -r inline --pipeline pipelines/taxi.yaml data/taxi/*.csv.gz
-    python mrjobs/clean.py -r local --pipeline pipelines/taxi.yaml --table data/taxi/*.csv.gz
+    python mrjobs/clean.py -r inline --pipeline pipelines/clicks.yaml data/clicks/clicks-2026-03-31.csv.gz
+    python mrjobs/clean.py -r local --pipeline pipelines/clicks.yaml --table data/clicks/*.csv.gz
 
 The first prints what it would write as JSON records and its ledger on standard error; with ``--table`` the rows are
 committed to the pipeline's tables. A map-only job:
 
-    input    a manifest, one split a line: {"path": "data/taxi/2018-01.csv.gz", "start": 0, "length": 183002, …}
+    input    a manifest, one split a line: {"path": "data/clicks/clicks-2026-03-31.csv.gz", "start": 0, …}
     params   "plan": the CleanPlan (learned limits and fill values; nothing learned where absent);
              "tables": {"clean": URI, "quarantine": URI} (below `out` where absent);
              "intervals": the intervals whose rows are wanted, with those of no interval (all where absent)
@@ -14,9 +14,9 @@ committed to the pipeline's tables. A map-only job:
              "changes": {column: {rule: n}}, "example": what was wrong with the first quarantined row}
              one for each split and interval; a table without rows has no part
 
-A record of the clean table: {"fare_amount": 8.5, …, "row_id": 7317…, "source_file": "…", "data_interval": "2018-01"},
-of the quarantine: {"row": 17, "column": "fare_amount", "rule": "range", "reason": "expected at least 0, found
-'-4.5'", "value": "-4.5", "record": "{…}", "source_file": "…", "data_interval": "2018-01"}.
+A record of the clean table: {"click_id": 11773, …, "clicked": 0, "row_id": -1168…, "source_file": "…",
+"data_interval": "2026-03-31"}, of the quarantine: {"row": 17, "column": "clicked", "rule": "range", "reason":
+"expected from 0 to 1, found '7'", "value": "7", "record": "{…}", "source_file": "…", "data_interval": "2026-03-31"}.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ committed to the pipeline's table. A map task keeps what may be in the sample, a
     map      "00000" → {"ref": reference to the candidates of a group of strata}, "ledger" → rows seen and kept
     output   interval → {"part": Part, "ledger": Ledger}; "ledger" → {"part": null, "ledger": Ledger}: all other rows
 
-A record of the sample: {"customer_id": 17, …, "row_id": 7317…, "source_file": "…", "data_interval": "2026-01-05",
+A record of the sample: {"click_id": 69, …, "row_id": -5213…, "source_file": "…", "data_interval": "2026-01-31",
 "inclusion_probability": 0.25, "weight": 4.0}. Rows without a label can't teach: they are no part of the population.
 
 `CountPopulation` runs before it: it emits ("population", rows by stratum and label, or by label and day).

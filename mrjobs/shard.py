@@ -1,6 +1,6 @@
 """Shard rows by hash or range of a key: clean rows flow in, sorted, deduplicated parts of the sharded table flow out.
 
-    python mrjobs/shard.py -r inline --pipeline pipelines/clicks.yaml data/clicks/*.csv.gz
+    python mrjobs/shard.py -r inline --pipeline pipelines/clicks.yaml data/clicks/clicks-2026-03-31.csv.gz
     python mrjobs/shard.py -r local --pipeline pipelines/clicks.yaml --table data/clicks/*.csv.gz
 
 The first prints what it would write as JSON records and its ledger on standard error; with ``--table`` the rows are
@@ -10,12 +10,12 @@ committed to the pipeline's table. Rows are placed by a map task, moved by refer
     params   "shard": the ShardPlan (key, method, number of shards, boundaries);
              "shuffle": a folder that all tasks reach, for the shuffle files;
              "plan": the CleanPlan, where the splits are raw files (absent: they are parts of the clean table)
-    map      "2026-01-05/00003" → a reference to that shard's rows in a shuffle file
+    map      "2026-03-31/00003" → a reference to that shard's rows in a shuffle file
     output   interval → {"part": Part, "ledger": Ledger}; part null where no row stayed
              raw rows that were quarantined: interval → {"part": null, "ledger": Ledger}
 
-A record of the sharded table: {"customer_id": 17, …, "row_id": 7317…, "source_file": "…", "data_interval":
-"2026-01-05", "shard": 3}. Beside each part lies its index for `millrace lookup`.
+A record of the sharded table: {"click_id": 11789, …, "customer_id": 100005, …, "row_id": 6461…, "source_file":
+"…", "data_interval": "2026-03-31", "shard": 0}. Beside each part lies its index for `millrace lookup`.
 
 `ShardKeys` runs before it where range boundaries must be learned: it emits ("keys", a KeySketch as base64 text).
 """

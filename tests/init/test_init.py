@@ -11,6 +11,7 @@ import pytest
 
 from millrace.errors import InputError, RequestError
 from millrace.init import write_pipeline_file
+from millrace.init.look import look_at
 from millrace.pipeline_file import load
 from millrace.spec import Pipeline
 
@@ -123,3 +124,11 @@ def test_a_labels_odd_values_are_dirt_only_where_they_are_few(tmp_path: Path, od
     file.write_text("shop,returned\n" + "".join(f"{'ab'[i % 2]},{label}\n" for i, label in enumerate(labels)))
     pipeline, _ = write(tmp_path, file, label="returned")
     assert pipeline.rule("returned").values == rule
+
+
+def test_a_small_file_with_a_broken_end_is_looked_at_as_far_as_it_goes(tmp_path: Path) -> None:
+    whole = gzip.compress(b"at,n\n" + b"".join(b"2026-01-01 00:%02d:00,%d\n" % (i % 60, i * 7919) for i in range(2000)))
+    (tmp_path / "a.csv.gz").write_bytes(whole[: len(whole) // 2])
+    look = look_at([str(tmp_path / "a.csv.gz")])
+    assert look.header == ["at", "n"]
+    assert look.rows.rows()[:2] == [("2026-01-01 00:00:00", "0"), ("2026-01-01 00:01:00", "7919")]

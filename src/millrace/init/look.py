@@ -140,8 +140,8 @@ def head_text(file: SourceFile, limit: int = SAMPLE_BYTES) -> tuple[str, str]:
     opener = openers.get(PurePosixPath(path).suffix)
     data = b""
     try:
-        stream = opener(raw) if opener else raw
-        while len(data) < limit and (chunk := stream.read(1 << 20)):
+        stream: Any = opener(raw) if opener else raw
+        while len(data) < limit and (chunk := stream.read1(1 << 20)):  # `read` would lose what precedes a broken end
             data += chunk
     except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if not data:
