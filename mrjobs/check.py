@@ -9,14 +9,14 @@ One scan of the raw rows:
     input    a manifest, one split a line: {"path": "data/clicks/clicks-2026-03-31.csv.gz", "start": 0, …}
     params   "shuffle": a folder that all tasks reach, for value counts too large to shuffle (kept inline where absent);
              "inline_values": how many distinct values of a column are too many (100,000)
-    map      "2026-03-31" → {"rows": 6853, "unreadable": 2, "check": state, "stats": state, "fills": state, "runs": {…}}
+    map      "2026-03-31" → {"rows": 7164, "unreadable": 8, "check": state, "stats": state, "fills": state, "runs": {…}}
              states as base64; runs: column → references to sorted (value, count) tables in the shuffle files
-    reduce   "2026-03-31" → {"rows": 6853, "unreadable": 2, "verdict": Verdict, "stats": Stats, "fills": GroupFills}
+    reduce   "2026-03-31" → {"rows": 7164, "unreadable": 8, "verdict": Verdict, "stats": Stats, "fills": GroupFills}
              stats and fills as base64 of their bytes; fills where the pipeline learns fill values
 
 A file that can't be the pipeline's at all, and whose name tells its interval, is no failure of the job: the pair
 ``refused`` → {"files": [{"interval": "2026-03-21", "path": …, "error": …}]} names it.
-A verdict: {"rows": 6853, "outcomes": [{"rule": "column_values_to_be_between(bid)", "success": true, "result": {…}}]}.
+A verdict: {"rows": 7164, "outcomes": [{"rule": "column_values_to_be_between(bid)", "success": true, "result": {…}}]}.
 Rows whose time is missing are in the interval ``unknown``, and judged there.
 """
 

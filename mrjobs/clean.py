@@ -14,9 +14,9 @@ committed to the pipeline's tables. A map-only job:
              "changes": {column: {rule: n}}, "example": what was wrong with the first quarantined row}
              one for each split and interval; a table without rows has no part
 
-A record of the clean table: {"click_id": 11773, …, "clicked": 0, "row_id": -1168…, "source_file": "…",
-"data_interval": "2026-03-31"}, of the quarantine: {"row": 17, "column": "clicked", "rule": "range", "reason":
-"expected from 0 to 1, found '7'", "value": "7", "record": "{…}", "source_file": "…", "data_interval": "2026-03-31"}.
+A record of the clean table: {"click_id": 392858, …, "clicked": 0, "row_id": -2885…, "source_file": "…",
+"data_interval": "2026-03-31"}, of the quarantine: {"row": 1741, "source_file": "…", "column":
+"click_time", "rule": "other_interval", "reason": "expected a time in 2026-03-31, found '2087-03-31 10:25:38'", …}.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ stats table, one row per interval, column and label class:
     map      "2026-03-31" → statistics of the interval's rows in one split: bytes of `Stats`, base64
     reduce   "2026-03-31" → the same of all rows of the interval
 
-A record: {"data_interval": "2026-03-31", "column": "bid", "kind": "float", "rows": 6853, "mean": 0.52, …}.
+A record: {"data_interval": "2026-03-31", "column": "bid", "kind": "float", "rows": 7164, "nulls": 92, …}.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ committed to the pipeline's table. Rows are placed by a map task, moved by refer
     output   interval → {"part": Part, "ledger": Ledger}; part null where no row stayed
              raw rows that were quarantined: interval → {"part": null, "ledger": Ledger}
 
-A record of the sharded table: {"click_id": 11789, …, "customer_id": 100005, …, "row_id": 6461…, "source_file":
+A record of the sharded table: {"click_id": 393066, …, "customer_id": 100005, …, "row_id": -3169…, "source_file":
 "…", "data_interval": "2026-03-31", "shard": 0}. Beside each part lies its index for `millrace lookup`.
 
 `ShardKeys` runs before it where range boundaries must be learned: it emits ("keys", a KeySketch as base64 text).
