@@ -7,7 +7,7 @@ export UV_SYSTEM_CERTS ?= true
 export GX_ANALYTICS_ENABLED := false
 export PYTHONPATH :=
 
-.PHONY: help install demo test check browser services services-stop lock clean
+.PHONY: help install demo test check browser services services-stop env lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,15 @@ services: install  ## start MinIO, Hadoop and a stand-in for EMR on loopback; th
 
 services-stop: install  ## end them
 	$(BIN)/python -m services stop
+
+env: .env  ## write .env, the secrets of docker compose; one that is there stays
+
+.env:
+	@mkdir -p pipelines data
+	@umask 077 && while read -r line; do case "$$line" in \
+		*=) echo "$$line$$(head -c 32 /dev/urandom | base64 | tr +/ -_)" ;; \
+		*) echo "$$line" ;; esac; done < .env.example > .env.draft
+	@echo "MILLRACE_UID=$$(id -u)" >> .env.draft && mv .env.draft .env
 
 check: install  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

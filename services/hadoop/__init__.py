@@ -200,8 +200,9 @@ class Hadoop(Service):
         }
 
     def variables(self) -> dict[str, str]:
-        """What Hadoop's clients, mrjob and deltalake read."""
-        return self.environment()
+        """What Hadoop's clients, mrjob, deltalake and the profiles of `profiles/` read."""
+        namenode = self.place.ports(["namenode"], fresh=False)["namenode"]
+        return self.environment() | {"MILLRACE_HDFS": f"hdfs://{HOST}:{namenode}"}
 
 
 def java_home() -> str:
