@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from millrace.report.facts import ReportFacts
+from millrace.report.facts import ReportFacts, ScoringFacts
 from millrace.report.page import render
 from millrace.report.vega import bundle
 
@@ -121,6 +121,11 @@ def test_every_chart_has_its_figures_as_a_table(facts: ReportFacts) -> None:
             "2026-01-02 has no scores: scoring follows the training run, and then makes this report again.",
         ),
         ({"scoring": None, "label": None}, "There is nothing to score: no column has the role label."),
+        (
+            {"scoring": ScoringFacts(7, 0.0, [8], [], "tables/rides/scores", "s3://other/rides")},
+            "7 rows of s3://other/rides have a score, by model version 8. The rows of this window aren't scored. "
+            "The scores are in tables/rides/scores.",
+        ),
         ({"models": []}, "There is no model yet."),
         ({"tables": []}, "There is no table yet."),
         ({"notes": ["the sample is left out: gone"]}, "the sample is left out: gone"),

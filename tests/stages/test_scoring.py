@@ -22,6 +22,7 @@ from deltalake import DeltaTable, write_deltalake
 from millrace.errors import GateClosed, InputError, LedgerError, PipelineFileError
 from millrace.mapreduce.part_splits import read_part, split_parts
 from millrace.stages import open_run, run_stages
+from millrace.stages.report_data import nights, scoring_facts
 from millrace.storage.foreign import open_foreign
 from tests.orders import PIPELINE
 
@@ -72,6 +73,10 @@ def test_a_delta_table_of_text_gives_the_scores_of_the_same_rows(trained: Any, o
     assert scores["customer"].null_count == 0
     assert "WARNING the scores of sharded give way: score.table is elsewhere/orders_delta now" in said
     assert score()[1].details["words"] == "nothing new"
+    told = scoring_facts(opened)
+    assert told is not None
+    assert (told.other, told.rows, told.models) == (OTHERS, 720, [1])
+    assert {night.scored for night in nights(opened, {}, {})} == {None}
 
 
 def test_new_categories_missing_values_and_unreadable_cells_are_scored(trained: Any, orders: Path) -> None:

@@ -172,13 +172,17 @@ class EvaluationFacts:
 
 @dataclass(frozen=True)
 class ScoringFacts:
-    """The scores of the run's interval: rows, mean, who gave them, and rows in equal bins of [0, 1]."""
+    """The scores of the run's interval: rows, mean, who gave them, and rows in equal bins of [0, 1].
+
+    Where a table of other origin is scored, `other` is its name and the rows are all of its rows.
+    """
 
     rows: int
     mean: float
     models: Sequence[int]
     bins: Sequence[int]
     where: str
+    other: str | None = None
 
 
 @dataclass(frozen=True)

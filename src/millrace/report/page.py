@@ -89,7 +89,8 @@ def cards_of(facts: ReportFacts) -> list[Card]:
         cards.append(Card("candidate", word, decision_words(found), mood))  # type: ignore[arg-type]
     if facts.scoring is not None:
         models = ", ".join(map(str, facts.scoring.models))
-        cards.append(Card("rows scored", count(facts.scoring.rows), f"of {facts.date}, by model version {models}"))
+        whose = facts.scoring.other or facts.date
+        cards.append(Card("rows scored", count(facts.scoring.rows), f"of {whose}, by model version {models}"))
     return cards
 
 

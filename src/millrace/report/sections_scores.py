@@ -21,6 +21,12 @@ def scores_section(facts: ReportFacts) -> Section:
         reason = "it has no rows" if empty else "scoring follows the training run, and then makes this report again"
         return Section("scoring", title, [f"{facts.date} has no scores: {reason}."])
     models = listed([str(each) for each in found.models])
+    if found.other is not None:
+        words = [
+            f"{several(found.rows, 'row')} of {found.other} have a score, by model version {models}. The rows of this "
+            f"window aren't scored. The scores are in {found.where}."
+        ]
+        return Section("scoring", title, words)
     words = [
         f"{several(found.rows, 'row')} of {facts.date} have a score, by model version {models}. The mean score is "
         f"{percent(found.mean, 2)}{_label_words(facts, own)}.",

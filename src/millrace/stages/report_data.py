@@ -22,11 +22,12 @@ from millrace.data.stats import Stats
 from millrace.report.distributions import Distribution, SampleCounts, distribution, shown
 from millrace.report.facts import Change, ColumnFacts, Night, Reason, Role, SampleFacts, ScoringFacts
 from millrace.report.words import number
-from millrace.spec import Pipeline
+from millrace.spec import ROW_TABLES, Pipeline
 from millrace.stages.choose import read_statistics, usable
 from millrace.stages.context import Run
 from millrace.stages.ingest import raw_statistics
 from millrace.stages.report_tables import has_rows, own_record
+from millrace.stages.scoring import scored_table
 from millrace.storage.commits import CommitRecord
 
 SCORE_BINS = 50  # as many as the holdout's scores are counted in: equal bins of [0, 1]
@@ -43,6 +44,7 @@ def nights(run: Run, verdicts: Mapping[str, Verdict], rates: Mapping[str, float]
         read = {row["data_interval"]: row for row in rows.to_pylist()}
     sizes = {name: run.table(name).intervals(run.version(name)) if has_rows(run, name) else None for name in CLEAN}
     record = sample_record(run)
+    other = _other_table(run)
     sampled = run.table("sample").intervals(record.version) if record else None
     holdout = Holdout.model_validate(record.details["holdout"]) if record else None
 
@@ -64,7 +66,7 @@ def nights(run: Run, verdicts: Mapping[str, Verdict], rates: Mapping[str, float]
                 quarantined=size("quarantine", name),
                 sharded=size("sharded", name),
                 sampled=None if sampled is None else sampled.get(name, 0),
-                scored=size("scores", name),
+                scored=None if other else size("scores", name),
                 role=_role(name, holdout),
                 label_rate=rates.get(name),
                 failed=name in verdicts and bool(verdicts[name].unmet("fail")),
@@ -235,11 +237,21 @@ def sample_facts(run: Run, known: Mapping[str, Stats]) -> SampleFacts | None:
     )
 
 
+def _other_table(run: Run) -> str | None:
+    """The table of other origin whose scores there are, None where they are those of the pipeline's own rows."""
+    name = scored_table(run.table("scores"), run.version("scores")) if has_rows(run, "scores") else None
+    return None if name in ROW_TABLES else name
+
+
 def scoring_facts(run: Run) -> ScoringFacts | None:
     """What the champion made of the run's interval: its scores are read once, that one column."""
     if not has_rows(run, "scores"):
         return None
     table, version = run.table("scores"), run.version("scores")
+    if (other := _other_table(run)) is not None:
+        everything = sum(table.intervals(version).values())
+        model = table.details(version)["model_version"]
+        return ScoringFacts(rows=everything, mean=0.0, models=[model], bins=[], where=table.uri, other=other)
     rows, total, models = 0, 0.0, set()
     bins = np.zeros(SCORE_BINS, np.int64)
     for batch in table.batches(version, columns=["score", "model_version"], intervals=[run.date]):
