@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from millrace.data.check_verdict import Outcome, Verdict
 from millrace.data.drift import ColumnDrift, DriftVerdict
 from millrace.data.sample import SamplePlan, Stratum
+from millrace.model.compress import CompressionReport
+from millrace.model.evaluate import Bin, Comparison, Estimate, Evaluation, Slice
+from millrace.model.promote import Decision
 from millrace.report.distributions import Bar, Distribution
 from millrace.report.facts import (
-    CalibrationBin,
     Change,
     ColumnFacts,
-    Compression,
-    Difference,
     EvaluationFacts,
     FeatureFacts,
-    Figure,
-    Judged,
     ModelFacts,
     Night,
     Past,
@@ -25,7 +25,6 @@ from millrace.report.facts import (
     ReportFacts,
     SampleFacts,
     ScoringFacts,
-    SliceFacts,
     StageFacts,
     TableFacts,
 )
@@ -55,14 +54,27 @@ def drifted(column: str, effect: float, moved: bool = False, role: str = "covari
     )
 
 
-def judged(version: int, value: float) -> Judged:
-    return Judged(
-        version,
-        {"roc_auc": Figure(value, value - 0.01, value + 0.01), "log_loss": Figure(0.05, 0.04, 0.06)},
-        [(0.0, 0.0), (0.1, 0.8), (1.0, 1.0)],
-        [(0.0, 0.9), (0.7, 0.6), (1.0, 0.02)],
-        [CalibrationBin(0.001, 0.0, 500), CalibrationBin(0.01, 0.012, 500), CalibrationBin(0.4, 0.38, 500)],
-    )
+def estimate(value: float | None, margin: float = 0.01) -> Estimate:
+    """A figure with an interval of `margin` to both sides."""
+    low, high = (None, None) if value is None else (round(value - margin, 6), round(value + margin, 6))
+    return Estimate(value=value, low=low, high=high)
+
+
+def judged(value: float, slices: Sequence[Slice] = ()) -> Evaluation:
+    bins = [(0.001, 0.0, 500), (0.01, 0.012, 500), (0.4, 0.38, 500)]
+    return Evaluation(
+        rows=1188, positives=36, prior=36 / 1188, threshold=0.3, confidence=0.95,
+        metrics={"roc_auc": estimate(value), "log_loss": estimate(0.05)},
+        baseline={"roc_auc": 0.5, "log_loss": 0.09},
+        roc=[(0.0, 0.0), (0.1, 0.8), (1.0, 1.0)],
+        precision_recall=[(0.0, 0.9), (0.7, 0.6), (1.0, 0.02)],
+        calibration=[Bin(predicted=p, observed=o, rows=rows, weight=rows) for p, o, rows in bins],
+        slices=list(slices),
+    )  # fmt: skip
+
+
+def a_slice(value: str | None, rows: int, positives: int, figure: Estimate) -> Slice:
+    return Slice(column="country", value=value, rows=rows, positives=positives, metric="roc_auc", estimate=figure)
 
 
 @pytest.fixture
@@ -143,32 +155,31 @@ def facts() -> ReportFacts:
         ),
         evaluation=EvaluationFacts(
             metric="roc_auc",
-            candidate=judged(8, 0.91),
-            champion=judged(7, 0.88),
-            baseline={"roc_auc": 0.5, "log_loss": 0.09},
-            rows=1188,
-            positives=36,
-            threshold=0.3,
-            confidence=0.95,
-            reason="roc_auc 0.91 against the champion's 0.88",
-            promote=True,
-            difference=Difference(0.03, 0.01, 0.05, 0.0, 0.9, 0.99),
-            slices=[
-                SliceFacts("country", HOSTILE, 600, 20, Figure(0.7, 0.6, 0.8)),
-                SliceFacts("country", None, 3, 0, Figure(None)),
-            ],
+            version=8,
+            candidate=judged(
+                0.91, [a_slice(HOSTILE, 600, 20, estimate(0.7, 0.1)), a_slice(None, 3, 0, estimate(None))]
+            ),
+            champion_version=7,
+            champion=judged(0.88),
+            decision=Decision(promote=True, reason="roc_auc 0.91 against the champion's 0.88", figures={}),
+            comparison=Comparison(metric="roc_auc", champion=0.88, candidate=0.91, difference=0.03, low=0.01, high=0.05,
+                                  margin=0.0, confidence=0.9, probability=0.99),
             scores=[1000, 150, 30, 8],
         ),
         scoring=ScoringFacts(1188, 0.0304, [8], [1000, 150, 30, 8], "tables/rides/scores"),
         history=[
-            Past("2026-01-01", 7, Figure(0.88, 0.87, 0.89), True),
-            Past("2026-01-02", 8, Figure(0.91, 0.9, 0.92), True),
+            Past("2026-01-01", 7, estimate(0.88), True),
+            Past("2026-01-02", 8, estimate(0.91), True),
         ],
         models=[
             ModelFacts(
                 8, "logistic_regression", "2026-01-02", ["champion"], 100, {"C": "1.0"},
                 [FeatureFacts("fare", "fare", "number"), FeatureFacts("country", "country", "one-hot category", 2)],
-                compression=Compression("additive tables", True, "loses 0", 33_000, 2500, 0.02, 0.001),
+                compression=CompressionReport(
+                    method="additive tables", accepted=True, reason="loses 0", metric="roc_auc", tolerance=0.001,
+                    loss=0.0, largest_difference=0.0, rows=500, size_before=33_000, size_after=2500,
+                    seconds_before=0.02, seconds_after=0.001,
+                ),
             )
         ],
         tables=[TableFacts("clean", 3, 1_010_188, 2, "2026-01-02", "tables/rides/clean")],

@@ -9,7 +9,11 @@ from typing import Literal
 from millrace.data.check_verdict import Verdict
 from millrace.data.drift import DriftVerdict
 from millrace.data.sample import SamplePlan
+from millrace.model.compress import CompressionReport
+from millrace.model.evaluate import Comparison, Estimate, Evaluation
+from millrace.model.promote import Decision
 from millrace.report.distributions import Distribution
+from millrace.spec import Metric
 
 Role = Literal["teaches", "judges", "teaches and judges", "waits", "not used"]
 
@@ -99,74 +103,16 @@ class SampleFacts:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A metric with its confidence interval; None where it isn't defined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class CalibrationBin:
-    """Mean predicted probability and observed share of the positives among `rows` rows."""
-
-    predicted: float
-    observed: float
-    rows: int
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One model on the holdout."""
-
-    version: int | None
-    metrics: Mapping[str, Figure]
-    roc: Sequence[tuple[float, float]]
-    precision_recall: Sequence[tuple[float, float]]
-    calibration: Sequence[CalibrationBin]
-
-
-@dataclass(frozen=True)
-class SliceFacts:
-    """The metric on the holdout rows with one value of a column."""
-
-    column: str
-    value: str | None
-    rows: int
-    positives: int
-    figure: Figure
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Candidate less champion (turned so that positive is better), and what was asked of it."""
-
-    value: float
-    low: float
-    high: float
-    margin: float
-    confidence: float
-    probability: float
-
-
-@dataclass(frozen=True)
 class EvaluationFacts:
-    """The candidate beside the champion on the same holdout, and the decision."""
+    """The candidate beside the champion on the same holdout, and the decision by `metric`."""
 
-    metric: str
-    candidate: Judged
-    champion: Judged | None
-    baseline: Mapping[str, float | None]
-    rows: int
-    positives: int
-    threshold: float
-    confidence: float
-    reason: str
-    promote: bool
-    awaits_approval: bool = False
-    difference: Difference | None = None
-    slices: Sequence[SliceFacts] = ()
+    metric: Metric
+    version: int | None
+    candidate: Evaluation
+    decision: Decision
+    champion_version: int | None = None
+    champion: Evaluation | None = None
+    comparison: Comparison | None = None
     scores: Sequence[int] = ()  # holdout rows by the candidate's probability, in equal bins of [0, 1]
 
 
@@ -191,7 +137,7 @@ class Past:
 
     interval: str
     version: int
-    figure: Figure
+    figure: Estimate
     promoted: bool
 
 
@@ -206,19 +152,6 @@ class FeatureFacts:
 
 
 @dataclass(frozen=True)
-class Compression:
-    """What compression did to the champion; sizes in bytes, seconds for the same rows."""
-
-    method: str
-    accepted: bool
-    reason: str
-    size_before: int
-    size_after: int
-    seconds_before: float
-    seconds_after: float
-
-
-@dataclass(frozen=True)
 class ModelFacts:
     """A model of the registry."""
 
@@ -230,7 +163,7 @@ class ModelFacts:
     params: Mapping[str, str]
     features: Sequence[FeatureFacts]
     notes: Sequence[str] = ()
-    compression: Compression | None = None
+    compression: CompressionReport | None = None
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,10 @@ def cards_of(facts: ReportFacts) -> list[Card]:
         found = facts.evaluation
         own_figure = found.candidate.metrics.get(found.metric)
         value, _, interval = with_interval(own_figure).partition(" ")
-        cards.append(Card(metric(found.metric), value, f"{interval} on {count(found.rows)} holdout rows"))
-        mood = "good" if found.promote else "odd" if found.awaits_approval else ""
-        word = "promoted" if found.promote else "awaits approval" if found.awaits_approval else "not promoted"
+        cards.append(Card(metric(found.metric), value, f"{interval} on {count(found.candidate.rows)} holdout rows"))
+        decision = found.decision
+        mood = "good" if decision.promote else "odd" if decision.awaits_approval else ""
+        word = "promoted" if decision.promote else "awaits approval" if decision.awaits_approval else "not promoted"
         cards.append(Card("candidate", word, decision_words(found), mood))  # type: ignore[arg-type]
     if facts.scoring is not None:
         models = ", ".join(map(str, facts.scoring.models))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from millrace.model.evaluate import Estimate, Evaluation, Slice
 from millrace.report import charts
 from millrace.report.blocks import Chart, Section, Table, table
-from millrace.report.facts import EvaluationFacts, Figure, Judged, ModelFacts, ReportFacts, SliceFacts
+from millrace.report.facts import EvaluationFacts, ModelFacts, ReportFacts
 from millrace.report.sections_scores import probabilities
 from millrace.report.words import LOWER_IS_BETTER, count, figure, listed, metric, percent, seconds, several, size
 
@@ -21,13 +22,14 @@ def model_section(facts: ReportFacts) -> Section:
     if found is None:
         reason = "no column has the role label" if facts.label is None else f"{facts.date} has no evaluation yet"
         return Section("model", title, [f"There is nothing to judge: {reason}."])
-    reason = found.reason.replace(found.metric, metric(found.metric))
+    judged = found.candidate
+    reason = found.decision.reason.replace(found.metric, metric(found.metric))
     words = [
         decision_words(found),
         f"{reason[:1].upper()}{reason[1:]}.",
-        f"The holdout has {count(found.rows)} rows, {count(found.positives)} of them positive "
-        f"({percent(found.positives / found.rows if found.rows else 0.0, 2)}); intervals hold with confidence "
-        f"{found.confidence:g}.",
+        f"The holdout has {count(judged.rows)} rows, {count(judged.positives)} of them positive "
+        f"({percent(judged.positives / judged.rows if judged.rows else 0.0, 2)}); intervals hold with confidence "
+        f"{judged.confidence:g}.",
     ]
     if found.champion is None:
         words.append("There was no other champion to compare with.")
@@ -45,19 +47,19 @@ def model_section(facts: ReportFacts) -> Section:
 
 def decision_words(found: EvaluationFacts) -> str:
     """The decision in one sentence."""
-    version = f"Model version {found.candidate.version}"
-    if found.promote:
+    version = f"Model version {found.version}"
+    if found.decision.promote:
         return f"{version} was better and becomes champion."
-    if found.awaits_approval:
+    if found.decision.awaits_approval:
         return f"{version} was better and awaits a person's approval."
-    kept = f": champion {found.champion.version} stays" if found.champion and found.champion.version else ""
+    kept = f": champion {found.champion_version} stays" if found.champion and found.champion_version else ""
     return f"{version} wasn't clearly better{kept}."
 
 
-def with_interval(each: Figure | None) -> str:
+def with_interval(each: Estimate | None) -> str:
     """A metric with its interval in one text.
 
-    >>> with_interval(Figure(0.89736, 0.88043, 0.91550))
+    >>> with_interval(Estimate(value=0.89736, low=0.88043, high=0.91550))
     '0.8974 [0.8804, 0.9155]'
     """
     if each is None or each.value is None:
@@ -72,19 +74,19 @@ def _metrics(found: EvaluationFacts) -> Table:
             metric(name) + (" (decides)" if name == found.metric else ""),
             with_interval(each),
             with_interval(found.champion.metrics.get(name)) if found.champion else "–",
-            figure(found.baseline.get(name)),
+            figure(found.candidate.baseline.get(name)),
             "lower" if name in LOWER_IS_BETTER else "higher",
         ]
         for name, each in found.candidate.metrics.items()
     ]
-    if found.difference is not None:
-        each = found.difference
-        words = f"{each.value:+.4f} [{each.low:+.4f}, {each.high:+.4f}]"
+    if found.comparison is not None:
+        each = found.comparison
+        words = f"{each.difference:+.4f} [{each.low:+.4f}, {each.high:+.4f}]"
         body.append([f"{metric(found.metric)}: gain over the champion", words, "", "", f"above {each.margin:g}"])
-    return table(heads, body, f"Metrics; F1 and accuracy at the threshold {found.threshold:.3g}")
+    return table(heads, body, f"Metrics; F1 and accuracy at the threshold {found.candidate.threshold:.3g}")
 
 
-def _points(lines: dict[str, Sequence[tuple[float, float]]], heads: tuple[str, str]) -> Table:
+def _points(lines: Mapping[str, Sequence[tuple[float, float]]], heads: tuple[str, str]) -> Table:
     """About twenty points of each line."""
     body = []
     for side, points in lines.items():
@@ -93,7 +95,7 @@ def _points(lines: dict[str, Sequence[tuple[float, float]]], heads: tuple[str, s
     return table(["model", f">{heads[0]}", f">{heads[1]}"], body)
 
 
-def _roc(found: EvaluationFacts, models: dict[str, Judged]) -> Chart:
+def _roc(found: EvaluationFacts, models: dict[str, Evaluation]) -> Chart:
     lines = {side: model.roc for side, model in models.items()}
     axes = ("false positive rate", "true positive rate")
     area = with_interval(found.candidate.metrics.get("roc_auc"))
@@ -107,9 +109,9 @@ def _roc(found: EvaluationFacts, models: dict[str, Judged]) -> Chart:
     )
 
 
-def _precision_recall(found: EvaluationFacts, models: dict[str, Judged]) -> Chart:
+def _precision_recall(found: EvaluationFacts, models: dict[str, Evaluation]) -> Chart:
     lines = {side: model.precision_recall for side, model in models.items()}
-    prior = found.positives / found.rows if found.rows else 0.0
+    prior = found.candidate.positives / found.candidate.rows if found.candidate.rows else 0.0
     average = with_interval(found.candidate.metrics.get("average_precision"))
     precise = max((x for x, y in found.candidate.precision_recall if y >= 0.5), default=0.0)
     half = f" Up to a recall of {percent(precise)} at least half of those named are positive." if precise > 0 else ""
@@ -122,7 +124,7 @@ def _precision_recall(found: EvaluationFacts, models: dict[str, Judged]) -> Char
     )
 
 
-def _calibration(models: dict[str, Judged]) -> Chart:
+def _calibration(models: dict[str, Evaluation]) -> Chart:
     rows = [
         {"predicted": each.predicted, "observed": each.observed, "rows": each.rows, "side": side}
         for side, model in models.items()
@@ -157,38 +159,38 @@ def _calibration(models: dict[str, Judged]) -> Chart:
 
 def _slices(found: EvaluationFacts) -> list[Chart | Table]:
     blocks: list[Chart | Table] = []
-    overall = found.candidate.metrics.get(found.metric, Figure(None)).value
-    for place, column in enumerate(dict.fromkeys(each.column for each in found.slices)):
-        mine = [each for each in found.slices if each.column == column]
+    overall = found.candidate.metrics[found.metric].value
+    for place, column in enumerate(dict.fromkeys(each.column for each in found.candidate.slices)):
+        mine = [each for each in found.candidate.slices if each.column == column]
         blocks.append(_slice_chart(f"slice-{place}", column, mine, (found.metric, overall)))
     return blocks
 
 
-def _slice_chart(id: str, column: str, slices: Sequence[SliceFacts], whole: tuple[str, float | None]) -> Chart:
+def _slice_chart(id: str, column: str, slices: Sequence[Slice], whole: tuple[str, float | None]) -> Chart:
     name, overall = whole
     rows = [
         {
             "name": _value(each),
-            "value": each.figure.value,
-            "low": each.figure.low,
-            "high": each.figure.high,
-            "words": f"{_value(each)}: {with_interval(each.figure)} over {count(each.rows)} rows",
+            "value": each.estimate.value,
+            "low": each.estimate.low,
+            "high": each.estimate.high,
+            "words": f"{_value(each)}: {with_interval(each.estimate)} over {count(each.rows)} rows",
         }
         for each in slices
-        if each.figure.value is not None
+        if each.estimate.value is not None
     ]
-    body = [[_value(each), count(each.rows), count(each.positives), with_interval(each.figure)] for each in slices]
-    known = [each for each in slices if each.figure.value is not None]
+    body = [[_value(each), count(each.rows), count(each.positives), with_interval(each.estimate)] for each in slices]
+    known = [each for each in slices if each.estimate.value is not None]
     words = f"No value of {column} has rows of both classes."
     if known:
         turned = -1 if name in LOWER_IS_BETTER else 1
-        worst = min(known, key=lambda each: turned * (each.figure.value or 0.0))
-        words = f"Worst for {_value(worst)}: {with_interval(worst.figure)}; the dashed line is all rows."
+        worst = min(known, key=lambda each: turned * (each.estimate.value or 0.0))
+        words = f"Worst for {_value(worst)}: {with_interval(worst.estimate)}; the dashed line is all rows."
     spec = charts.intervals(rows, metric(name), overall)
     return Chart(id, f"By {column}", spec, words, table([column, ">rows", ">positives", f">{metric(name)}"], body))
 
 
-def _value(each: SliceFacts) -> str:
+def _value(each: Slice) -> str:
     return "missing" if each.value is None else each.value if len(each.value) <= 60 else each.value[:59] + "…"
 
 

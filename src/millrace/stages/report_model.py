@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from millrace.model.compress import CompressionReport
-from millrace.model.evaluate import Evaluation
 from millrace.model.model_file import read_info
 from millrace.model.registry import Registry
-from millrace.report.facts import (
-    CalibrationBin,
-    Compression,
-    Difference,
-    EvaluationFacts,
-    FeatureFacts,
-    Figure,
-    Judged,
-    ModelFacts,
-    Past,
-    SliceFacts,
-)
+from millrace.report.facts import EvaluationFacts, FeatureFacts, ModelFacts, Past
 from millrace.stages.context import Run
 from millrace.stages.learn import COMPRESSION, Verdict, read_verdict, registry
 from millrace.stages.report_tables import has_rows
@@ -32,55 +18,20 @@ def evaluation_facts(run: Run) -> EvaluationFacts | None:
     if not _evaluated(run):
         return None
     verdict = read_verdict(run, run.version("evaluation"))
-    mine, comparison, decision = verdict.evaluation, verdict.comparison, verdict.decision
-    difference = None
-    if comparison is not None:
-        difference = Difference(
-            comparison.difference,
-            comparison.low,
-            comparison.high,
-            comparison.margin,
-            comparison.confidence,
-            comparison.probability,
-        )
-    theirs = verdict.champion_evaluation
     return EvaluationFacts(
         metric=run.pipeline.promote.metric,
-        candidate=_judged(verdict.model_version, mine),
-        champion=_judged(verdict.champion_version, theirs) if theirs else None,
-        baseline={name: value for name, value in mine.baseline.items()},  # noqa: C416
-        rows=mine.rows,
-        positives=mine.positives,
-        threshold=mine.threshold,
-        confidence=mine.confidence,
-        reason=decision.reason,
-        promote=decision.promote,
-        awaits_approval=decision.awaits_approval,
-        difference=difference,
-        slices=[
-            SliceFacts(each.column, each.value, each.rows, each.positives, _figure(each.estimate))
-            for each in mine.slices
-        ],
+        version=verdict.model_version,
+        candidate=verdict.evaluation,
+        decision=verdict.decision,
+        champion_version=verdict.champion_version,
+        champion=verdict.champion_evaluation,
+        comparison=verdict.comparison,
         scores=verdict.scores,
     )
 
 
 def _evaluated(run: Run) -> bool:
     return "evaluate" in run.upstream  # pinned, or told by the stage itself
-
-
-def _judged(version: int | None, found: Evaluation) -> Judged:
-    return Judged(
-        version=version,
-        metrics={name: _figure(each) for name, each in found.metrics.items()},
-        roc=found.roc,
-        precision_recall=found.precision_recall,
-        calibration=[CalibrationBin(each.predicted, each.observed, each.rows) for each in found.calibration],
-    )
-
-
-def _figure(estimate: Any) -> Figure:
-    return Figure(estimate.value, estimate.low, estimate.high)
 
 
 def history(run: Run) -> list[Past]:
@@ -93,8 +44,7 @@ def history(run: Run) -> list[Past]:
     found += [read_verdict(run, run.version("evaluation"))] if _evaluated(run) else []
     metric = run.pipeline.promote.metric
     past = [
-        Past(each.date, each.model_version, _figure(each.evaluation.metrics[metric]), each.decision.promote)
-        for each in found
+        Past(each.date, each.model_version, each.evaluation.metrics[metric], each.decision.promote) for each in found
     ]
     return sorted(past, key=lambda each: each.interval)
 
@@ -114,18 +64,6 @@ def _model(store: Registry, name: str, number: int) -> ModelFacts:
     found = store.version(name, number)
     info = read_info(found.folder)
     told = found.tags.get(COMPRESSION)
-    compression = None
-    if told:
-        done = CompressionReport.model_validate_json(told)
-        compression = Compression(
-            method=done.method,
-            accepted=done.accepted,
-            reason=done.reason,
-            size_before=done.size_before,
-            size_after=done.size_after,
-            seconds_before=done.seconds_before,
-            seconds_after=done.seconds_after,
-        )
     rows = found.metrics.get("rows")
     return ModelFacts(
         version=number,
@@ -144,7 +82,7 @@ def _model(store: Registry, name: str, number: int) -> ModelFacts:
             for each in info.plan.features
         ],
         notes=list(dict.fromkeys([*info.plan.notes, *info.notes])),
-        compression=compression,
+        compression=CompressionReport.model_validate_json(told) if told else None,
     )
 
 
