@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from millrace.report.facts import ReportFacts, ScoringFacts
-from millrace.report.page import render
+from millrace.report.page import cards_of, render
 from millrace.report.vega import bundle
 
 
@@ -133,6 +133,12 @@ def test_every_chart_has_its_figures_as_a_table(facts: ReportFacts) -> None:
 )
 def test_a_missing_part_is_a_sentence(facts: ReportFacts, lacking: dict[str, Any], words: str) -> None:
     assert words in Elements(render(replace(facts, **lacking), "")).texts
+
+
+@pytest.mark.parametrize(("nights", "mood"), [(slice(None), ""), (slice(1), "odd")])
+def test_a_night_without_rows_is_marked(facts: ReportFacts, nights: slice, mood: str) -> None:
+    [card] = [each for each in cards_of(replace(facts, nights=facts.nights[nights])) if each.name == "rows in use"]
+    assert card.mood == mood
 
 
 def test_a_page_of_nothing_is_a_page() -> None:

@@ -57,7 +57,7 @@ def cards_of(facts: ReportFacts) -> list[Card]:
             "rows in use",
             count(used),
             f"of {count(read)} read; {facts.date}: {count(own.read if own else 0)}",
-            "" if used >= 0.95 * read else "odd",
+            "" if used >= 0.95 * read and own is not None and own.read else "odd",
         )
     ]
     if facts.verdict is not None:
