@@ -24,12 +24,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 
 from millrace.data.clean import DATA_INTERVAL, ROW_ID, clean_schema
 from millrace.data.foreign import conform, content_ids
@@ -61,8 +59,7 @@ class Score(ColumnJob):
         interval = split.interval or ALL
         schema = score_schema(plan.pipeline)
         versions = {name: int(plan.params.get(name) or 0) for name in ("model_version", "data_version")}
-        path = PurePosixPath(split.path)
-        name = f"{path.stem[:60]}-{xxhash.xxh32_hexdigest(split.path.encode())}-{split.first_row:012d}"
+        name = f"{split.first_row:012d}"  # parts of an interval are read in the order of the rows that were scored
         rows = 0
         unreadable: Counter[str] = Counter()
         options = dict(plan.storage_options)

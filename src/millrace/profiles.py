@@ -87,7 +87,7 @@ class Emr(Section):
 
     release: str = "emr-7.12.0"
     cluster_id: str | None = Field(None, description="a running cluster; else one of the pool, else a new one")
-    pool: str | None = Field(None, description="join an idle cluster of this pool, or start one that others may join")
+    pool: str | None = Field("millrace", description="the stages of a run share the clusters of this pool")
     instance_type: str = "m6g.xlarge"
     instances: int = Field(2, ge=1, description="core nodes")
     instance_fleets: list[dict[str, Any]] | None = Field(None, description="as EMR's API takes them; spot among them")
@@ -102,7 +102,8 @@ class Emr(Section):
     bootstrap: list[str] = Field([], description="shell commands on each node, before the first job")
     python: str = Field("python3.11", description="the interpreter on the nodes")
     jobconf: Texts = {}
-    endpoint: str | None = Field(None, description="of EMR's API; Amazon's own where absent")
+    streaming_jar: str | None = Field(None, description="the cluster's own where absent")
+    poll_seconds: float = Field(20, gt=0, description="how often a step is asked for its state")
 
 
 class Profile(Section):
@@ -204,11 +205,11 @@ def _read(name: str) -> dict[str, Any]:
 def _expanded(value: Any, missing: list[str]) -> Any:
     """``${NAME}`` and ``${NAME:-default}`` in texts become the environment's values.
 
-    A setting of which nothing is left (``${NAME:-}``) is as good as not written: its own default holds.
+    An empty setting (what is left of ``${NAME:-}``) is as good as not written: its own default holds.
     """
     if isinstance(value, dict):
         found = {key: _expanded(each, missing) for key, each in value.items()}
-        return {key: each for key, each in found.items() if each != "" or value[key] == ""}
+        return {key: each for key, each in found.items() if each != ""}
     if isinstance(value, list):
         return [_expanded(each, missing) for each in value]
     if not isinstance(value, str):

@@ -23,7 +23,7 @@ import pyarrow.fs as pafs
 
 from millrace.data.raw import Split
 from millrace.errors import MillraceError, ServiceError, SplitFailed
-from millrace.mapreduce.failures import revive
+from millrace.mapreduce.failures import StepRunning, revive
 from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs
 from millrace.mapreduce.manifest import balance, weight
 from millrace.mapreduce.pack import pack
@@ -33,9 +33,9 @@ from millrace.storage.files import filesystem, open_output
 
 TASK_WEIGHT = 8 << 20  # bytes of plain text: about what is worth starting a task for
 MAP_TASKS = 16
-PERCENT = re.compile(r"map (\d+)% +reduce (\d+)%")
+PROGRESS = re.compile(r"map +\d+% +reduce +\d+%|% complete|^(PENDING|RUNNING|COMPLETED)|cluster|^following")
+TROUBLE = re.compile(r"[Ee]rror|[Ee]xception|killed|[Cc]ause")
 WORDS_KEPT = 30
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -53,37 +53,48 @@ def run_on_cluster(
     profile: Profile,
     *,
     name: str | None = None,
-    progress: Progress | None = None,
+    deferred: bool = False,
+    say: Callable[[str], None] = lambda words: None,
 ) -> Outcome:
     """Run `job` over `splits` on the profile's runner: the same pairs as everywhere else.
 
-    `name` is the same for every attempt at the same work: an engine that still runs an earlier attempt under it is
-    followed, not asked again. `progress` is called with (done, all), in splits.
+    `name` is the same for every attempt at the same work: on EMR, which outlives its driver, the step of an earlier
+    attempt is followed instead of adding another. `deferred` doesn't wait for such a step. `say` is told of progress.
 
-    Raises the MillraceError that a task raised, SplitFailed with the engine's own last words where it left none, or
-    ServiceError where the engine can't be started.
+    Raises the MillraceError that a task raised, SplitFailed with the engine's own last words where it left none,
+    ServiceError where the engine can't be started, StepRunning where a deferred step isn't done.
     """
     if not splits:
         return Outcome([], {})
-    folder = Work(work_folder(profile), name or f"{job.__name__.lower()}-{uuid.uuid4().hex[:16]}")
+    name = name or job.__name__.lower()
+    own = name if profile.runner == "emr" else f"{name}-{uuid.uuid4().hex[:8]}"  # two drivers at once don't meet
+    folder = Work(work_folder(profile), own)
     plan = plan.model_copy(update={"failures": folder.uri("failures")})
     folder.write("plan.json", plan.model_dump_json())
     groups = balance([weight(split) for split in splits], tasks_for(splits, profile))
     for number, group in enumerate(groups):
         folder.write(f"manifest/{number:05d}", "".join(f"{splits[index].to_json()}\n" for index in group))
-    words = EngineWords(len(splits), progress)
+    words = EngineWords(say)
     try:
-        counters = _start(job, folder, profile, len(groups), words)
+        counters = _start(job, folder, profile, words, deferred=deferred)
         pairs = sorted(line for text in folder.read_all("output", "part-") for line in text.splitlines())
-        return Outcome([JsonPairs().read(line) for line in pairs], counters)
+    except StepRunning:
+        raise
     except MillraceError:
+        folder.remove()
         raise
     except Exception as error:
-        for text in folder.read_all("failures", ""):
-            raise revive(json.loads(text)) from error
-        raise SplitFailed(f"{job.__name__} failed on {profile.runner}", found=words.cause() or str(error)) from error
-    finally:
+        told = [revive(json.loads(text)) for text in folder.read_all("failures", "")]
         folder.remove()
+        if told:
+            raise told[0] from error
+        raise SplitFailed(f"{job.__name__} failed on {profile.runner}", found=words.cause() or str(error)) from error
+    except BaseException:  # the driver is told to end; what EMR runs, the next attempt follows
+        if profile.runner != "emr":
+            folder.remove()
+        raise
+    folder.remove()
+    return Outcome([JsonPairs().read(line) for line in pairs], counters)
 
 
 def work_folder(profile: Profile) -> str:
@@ -130,24 +141,25 @@ class Work:
 
 
 class EngineWords(logging.Handler):
-    """Hears what mrjob says of the engine: percentages become progress, the last words are kept for a failure."""
+    """Hears what mrjob says of the engine: how far it is, is told on; the last words are kept for a failure."""
 
-    def __init__(self, splits: int, progress: Progress | None) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
-        self.splits, self.progress = splits, progress
+        self.say = say
+        self.told = ""
         self.last: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        percent = PERCENT.search(text)
-        if percent and self.progress is not None:
-            self.progress(self.splits * int(percent[1]) // 100, self.splits)
-        if record.levelno >= logging.WARNING or "rror" in text or "xception" in text or "killed" in text:
-            self.last = [*self.last, text.strip()][-WORDS_KEPT:]
+        text = record.getMessage().strip()
+        if PROGRESS.search(text) and text != self.told:
+            self.told = text
+            self.say(text)
+        if record.levelno >= logging.WARNING or TROUBLE.search(text):
+            self.last = [*self.last, text][-WORDS_KEPT:]
 
     def cause(self) -> str:
         """The most telling of the last words."""
-        telling = [text for text in self.last if "ause" in text or "rror" in text or "killed" in text]
+        telling = [text for text in self.last if TROUBLE.search(text)]
         return " | ".join((telling or self.last)[-3:])[:2000]
 
     @contextmanager
@@ -166,11 +178,16 @@ class EngineWords(logging.Handler):
             log.propagate = propagate
 
 
-def _start(job: type[ColumnJob], folder: Work, profile: Profile, tasks: int, words: EngineWords) -> dict[str, Any]:
-    options = {"hadoop": hadoop_options, "spark": spark_options}[profile.runner](folder, profile)
+def _start(
+    job: type[ColumnJob], folder: Work, profile: Profile, words: EngineWords, *, deferred: bool
+) -> dict[str, Any]:
+    options = {"hadoop": hadoop_options, "spark": spark_options, "emr": emr_step_options}[profile.runner](
+        folder, profile
+    )
     args = ["-r", profile.runner, "--plan", folder.uri("plan.json"), "--output-dir", folder.uri("output"), *options]
-    started = job([*args, "--no-cat-output", "--cleanup", "LOCAL_TMP", folder.uri("manifest")])
+    started = job(["--cleanup", "LOCAL_TMP", *args, "--no-cat-output", folder.uri("manifest")])
     with words.listening(), started.make_runner() as runner:
+        runner.deferred = deferred
         try:
             runner.run()
         except FileNotFoundError as error:
@@ -226,6 +243,15 @@ def hadoop_options(folder: Work, profile: Profile) -> list[str]:
     if hadoop.streaming_jar is not None:
         options += ["--hadoop-streaming-jar", hadoop.streaming_jar]
     return [*options, *settings(HADOOP_DEFAULTS | {"mapreduce.job.name": folder.name} | hadoop.jobconf)]
+
+
+def emr_step_options(folder: Work, profile: Profile) -> list[str]:
+    """mrjob's options for a step on the profile's EMR clusters."""
+    from millrace.mapreduce.emr import emr_options  # boto3 takes half a second to import
+
+    options = environment_options(profile, profile.emr.python, folder)
+    options += emr_options(folder.name, folder.uri(), profile)
+    return [*options, *settings(HADOOP_DEFAULTS | {"mapreduce.job.name": folder.name} | profile.emr.jobconf)]
 
 
 def spark_options(folder: Work, profile: Profile) -> list[str]:

@@ -205,6 +205,10 @@ class ColumnJob(MRJob):
             from millrace.mapreduce.spark import SparkRunner
 
             return SparkRunner
+        if alias == "emr":
+            from millrace.mapreduce.emr import EmrRunner
+
+            return EmrRunner
         from millrace.mapreduce.inline import InlineRunner
 
         return InlineRunner

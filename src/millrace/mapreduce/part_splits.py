@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -22,15 +23,20 @@ def split_parts(
 ) -> Iterator[Split]:
     """A split for each part of the table at `uri`; one of more than `split_size` bytes is cut between row groups.
 
-    Only the footers of the large parts are read.
+    `first_row` counts the rows of the interval before it, so that what is made of the splits can keep their order,
+    whatever the parts are called. Only the footers of the large parts are read.
     """
+    before: dict[str | None, int] = {}
     for part in parts:
         path = f"{uri}/{part.path}"
+        rows = before.get(part.interval, 0)
+        before[part.interval] = rows + part.rows
         if part.size <= split_size:
-            yield Split(path, "parquet", 0, 0, 1, None, part.interval, part.size)
-        else:
-            file = SourceFile(path, part.size, "")
-            yield from row_group_splits(file, part.interval, split_size, partial(open_part, options=storage_options))
+            yield Split(path, "parquet", 0, 0, rows + 1, None, part.interval, part.size)
+            continue
+        file, opened = SourceFile(path, part.size, ""), partial(open_part, options=storage_options)
+        for split in row_group_splits(file, part.interval, split_size, opened):
+            yield replace(split, first_row=rows + split.first_row)
 
 
 def open_part(path: str, options: Mapping[str, str] | None = None) -> pa.NativeFile:

@@ -148,18 +148,28 @@ class Run:
         """
         words, runner = job.__name__.lower(), self.runner()
         if runner in CLUSTERS:
-            from millrace.mapreduce.cluster import run_on_cluster
-
-            self.say(f"{words}: {len(splits)} splits on {runner}")
-            outcome = run_on_cluster(job, plan, splits, self.cluster(), progress=self.progress(words))
-            self.say(f"{words}: {told_counters(outcome.counters)}")
-            return outcome.pairs
+            return self._run_on_cluster(job, plan, splits)
         from millrace.mapreduce.manifest import weight
         from millrace.mapreduce.run import run_job
 
         if self.options.runner is None and runner == "local" and sum(map(weight, splits)) < LITTLE_WORK:
             runner = "inline"
         return run_job(job, plan, splits, runner=runner, tasks=self.profile.tasks, progress=self.progress(words))
+
+    def _run_on_cluster(self, job: type[ColumnJob], plan: JobPlan, splits: Sequence[Split]) -> list[tuple[str, Any]]:
+        """As `run_job`; the job's name is that of its work, so that another attempt finds what an earlier one began."""
+        from millrace.mapreduce.cluster import run_on_cluster
+
+        words = job.__name__.lower()
+        self.say(f"{words}: {len(splits)} splits on {self.runner()}")
+        params = {key: value for key, value in plan.params.items() if key != "shuffle"}
+        work = digest(plan.model_copy(update={"params": params}), [split.to_json() for split in splits])
+        name = f"{self.pipeline.name}-{words}-{self.date}-{work}"
+        outcome = run_on_cluster(
+            job, plan, splits, self.cluster(), name=name, say=lambda text: self.say(f"{words}: {text}")
+        )
+        self.say(f"{words}: {told_counters(outcome.counters)}")
+        return outcome.pairs
 
     def cluster(self) -> Profile:
         """The profile with this run's runner. Raises ProfileError where its nodes don't reach the tables."""
@@ -175,12 +185,11 @@ class Run:
         return JobPlan(pipeline=self.pipeline, out=out, storage_options=options, params=params)
 
     def part_splits(self, name: str, version: int, wanted: Collection[str]) -> list[Split]:
-        """A split for every file of these intervals of a table's version."""
+        """Splits of the files of these intervals of a table's version."""
+        from millrace.mapreduce.part_splits import split_parts
+
         table = self.table(name)
-        return [
-            Split(f"{table.uri}/{part.path}", "parquet", 0, 0, 1, None, part.interval, part.size)
-            for part in table.parts(version, wanted)
-        ]
+        return list(split_parts(table.uri, table.parts(version, wanted), self.profile.storage_options))
 
     def progress(self, words: str) -> Callable[[int, int], None]:
         """A progress callback for a job that tells splits done of all, at most once a second."""
