@@ -8,8 +8,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from millrace.data.clean_groups import GroupFills
+from millrace.data.convert import convert
 from millrace.errors import GateClosed, LedgerError, RequestError
 from millrace.stages import open_run, run_stages
 from millrace.stages.learn import registry, rollback_champion
@@ -72,7 +75,6 @@ def test_a_file_changed_after_its_check_waits_for_the_next_check(run: Go, orders
 
 
 def test_a_crash_between_a_new_column_and_its_rows_harms_nothing(run: Go, orders: Path) -> None:
-    import pyarrow as pa
     from deltalake import DeltaTable, Schema
 
     opened, _ = run(last="shard")
@@ -303,3 +305,16 @@ def test_a_forced_rerun_reads_the_limits_that_were_learned(run: Go, orders: Path
     write_day(orders, date(2026, 1, 11))
     run(last="clean", force=True)
     assert opened.table("clean").details()["plan"] != learned
+
+
+def test_the_same_rows_are_the_same_bytes_to_learn_fills_from(orders: Path) -> None:
+    """Polars counts values in another order each time, and a sketch of frequent values tells orders apart."""
+    rewrite(orders, "clean:\n", "clean:\n  shop: {missing: {fill: most_frequent}}\n")
+    pipeline = open_run("orders", "").pipeline
+    rows = pa.record_batch({name: [f"{number % 97}" for number in range(500)] for name in pipeline.columns})
+    found = set()
+    for _ in range(3):
+        fills = GroupFills(pipeline)
+        fills.update(convert(rows, pipeline))
+        found.add(fills.to_bytes())
+    assert len(found) == 1

@@ -107,7 +107,8 @@ class _MostFrequent:
         self.sketch = sketch or ds.frequent_strings_sketch(ITEMS_LG)
 
     def update(self, values: pl.Series) -> None:
-        counts = values.value_counts()
+        # Polars counts in any order, and the sketch tells orders apart
+        counts = values.value_counts().sort(values.name)
         for value, count in zip(counts[values.name].to_list(), counts["count"].to_list(), strict=True):
             self.sketch.update(value, count)
 
