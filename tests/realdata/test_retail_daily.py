@@ -40,13 +40,14 @@ def raw(real_data: Callable[[str], Path]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def results(place: Path, real_data: Callable[[str], Path]) -> Results:
-    path = init(NAME, [real_data("retail_daily")], window="120d", sample=SAMPLE)
+    path = init(NAME, [real_data("retail_daily")], window="120d")
     change(path, "  InvoiceNo: {type: string, role: categorical}", "  InvoiceNo: {type: string, role: leak}")
     derived = '  cancelled: {type: int8, role: label, derive: {column: InvoiceNo, matches: "^C"}}\n'
     change(path, "  Description:", f"{derived}  Description:")
     change(path, "  Quantity: {on_type_error: 'null'}", "  Quantity: drop  # a cancellation's is negative")
     change(path, "method: hash, shards: 4", "method: hash, shards: 2")
-    path.write_text(path.read_text() + "evaluate: {holdout: 26d}\ntrain: {model: logistic_regression}\n")
+    learning = f"sample: {SAMPLE}\nevaluate: {{holdout: 26d}}\ntrain: {{model: logistic_regression}}\n"
+    path.write_text(path.read_text() + learning)
     found = run(NAME, DATE)
     print(f"\nretail_daily: {seconds(found)}\n{metrics(found)}")
     return found
