@@ -82,8 +82,6 @@ def reach(point: Point) -> None:
     name, _, count = wanted.partition(":")
     if name not in get_args(Point) or not (count.isdigit() or not count):
         raise RequestError(f"bad {VARIABLE}", expected=f"one of {', '.join(get_args(Point))}, with :n", found=wanted)
-    if name != point:
-        return
     _reached[point] += 1
-    if _reached[point] == int(count or 1):
+    if name == point and _reached[point] == int(count or 1):
         os.kill(os.getpid(), signal.SIGKILL)
