@@ -88,7 +88,7 @@ class Emr(Section):
     release: str = "emr-7.12.0"
     cluster_id: str | None = Field(None, description="a running cluster; else one of the pool, else a new one")
     pool: str | None = Field("millrace", description="the stages of a run share the clusters of this pool")
-    instance_type: str = "m6g.xlarge"
+    instance_type: str = "m6i.xlarge"
     instances: int = Field(2, ge=1, description="core nodes")
     instance_fleets: list[dict[str, Any]] | None = Field(None, description="as EMR's API takes them; spot among them")
     instance_groups: list[dict[str, Any]] | None = None
