@@ -20,6 +20,7 @@ from millrace.data.check import CheckState, to_pandas
 from millrace.data.check_verdict import Outcome, Verdict, plain
 from millrace.data.convert import TYPES as TYPED
 from millrace.data.expectations import EXPECTATIONS, moment, validate_expectation
+from millrace.report.without_pyspark import without_pyspark
 from millrace.spec import Column, Expectation
 
 SCHEMA = pa.schema(
@@ -214,8 +215,9 @@ def great_expectations_verdict(frame: Any, expectations: list[Expectation], time
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import great_expectations as gx
-        from great_expectations.expectations.registry import get_expectation_impl
+        with without_pyspark():
+            import great_expectations as gx
+            from great_expectations.expectations.registry import get_expectation_impl
 
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = {"globally": False}

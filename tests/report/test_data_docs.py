@@ -32,9 +32,9 @@ def verdict() -> Verdict:
 
 
 def test_results_are_great_expectations_objects(verdict: Verdict) -> None:
+    found = data_docs.results(verdict, name="taxi", interval="2018-04")
     from great_expectations.core import ExpectationSuiteValidationResult
 
-    found = data_docs.results(verdict, name="taxi", interval="2018-04")
     assert isinstance(found, ExpectationSuiteValidationResult)
     assert (found.success, found.statistics["successful_expectations"], found.suite_name) == (False, 1, "taxi")
     told = found.to_json_dict()["results"][0]

@@ -17,6 +17,7 @@ from airflow.plugins_manager import AirflowPlugin
 from millrace.airflow.links import PREFIX
 from millrace.airflow.quiet import ignore_probing
 from millrace.airflow.timetable import PipelineTimetable
+from millrace.report.without_pyspark import without_pyspark
 
 log = logging.getLogger(__name__)
 PRELOADED = (
@@ -67,7 +68,8 @@ def preload() -> None:
     ignore_probing()
     for name in PRELOADED:
         try:
-            importlib.import_module(name)
+            with without_pyspark():
+                importlib.import_module(name)
         except ImportError:
             log.warning("can't preload %s", name)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from millrace.data.check_verdict import Outcome, Verdict
 from millrace.data.expectations import moment
+from millrace.report.without_pyspark import without_pyspark
 
 SEVERITIES = {"fail": "critical", "warn": "warning", "quarantine": "info"}
 
@@ -24,7 +25,7 @@ def results(verdict: Verdict, *, name: str = "check", interval: str | None = Non
     `name` is the suite's, normally the pipeline's; `interval` the data interval that was checked. Severities ``fail``,
     ``warn`` and ``quarantine`` are Great Expectations' critical, warning and info.
     """
-    _quiet()
+    _load()
     from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
 
     met = sum(outcome.success for outcome in verdict.outcomes)
@@ -49,7 +50,7 @@ def results(verdict: Verdict, *, name: str = "check", interval: str | None = Non
 
 def page(verdict: Verdict, *, name: str = "check", interval: str | None = None) -> str:
     """The verdict as one HTML page of Data Docs, which loads nothing from anywhere."""
-    _quiet()
+    _load()
     from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
     from great_expectations.render.view import DefaultJinjaPageView
 
@@ -136,8 +137,13 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _quiet() -> None:
+def _load() -> None:
+    """Import what this module needs of Great Expectations."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    with without_pyspark():
+        import great_expectations.core.expectation_validation_result
+        import great_expectations.render.renderer.page_renderer
+        import great_expectations.render.view  # noqa: F401
 
 
 STYLE = """
