@@ -47,6 +47,15 @@ class HadoopFacts:
     variables: dict[str, str]
 
 
+@dataclass(frozen=True)
+class EmrFacts:
+    """Where the stand-in for EMR is (it uses the services `minio` and `hadoop`), and the variables for boto3."""
+
+    endpoint: str
+    region: str
+    variables: dict[str, str]
+
+
 def services(*words: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m services`."""
     command = [sys.executable, "-m", "services", *words]
@@ -87,6 +96,13 @@ def hadoop() -> HadoopFacts:
     return HadoopFacts(
         facts["namenode"], facts["webhdfs"], facts["resourcemanager"], **paths, variables=facts["variables"]
     )
+
+
+@pytest.fixture(scope="session")
+def emr() -> EmrFacts:
+    """The API of EMR, whose steps run on the local Hadoop and MinIO."""
+    facts = started("emr")
+    return EmrFacts(facts["endpoint"], facts["region"], facts["variables"])
 
 
 def pytest_configure(config: pytest.Config) -> None:

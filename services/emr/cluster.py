@@ -13,6 +13,7 @@ from services.emr.steps import Running
 
 STARTING = 2.0  # seconds; EMR takes minutes
 EMPTY = 30.0  # seconds in which a cluster that isn't kept alive must get its first step
+HADOOP = "3.4.2"
 ENDED = ("TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS")
 CHANGE = threading.Condition()  # guards the states of all clusters and steps; told whenever one changes
 
@@ -22,6 +23,15 @@ def install() -> None:
     Cluster.run_bootstrap_actions = begin  # type: ignore[method-assign]
     Cluster.add_steps = add_steps  # type: ignore[method-assign]
     Cluster.terminate = terminate  # type: ignore[method-assign]
+    plain = Cluster.add_applications
+
+    def add_applications(self: Cluster, applications: list[dict[str, Any]]) -> None:
+        """EMR tells which version it installed; mrjob needs Hadoop's."""
+        plain(self, applications)
+        for application in self.applications:
+            application.version = application.version or HADOOP
+
+    Cluster.add_applications = add_applications  # type: ignore[method-assign]
 
 
 def begin(self: Cluster) -> None:
@@ -45,7 +55,6 @@ def terminate(self: Cluster) -> None:
     with CHANGE:
         if self.state not in ENDED:
             self.state = "TERMINATING"
-            self.last_state_change_reason = "Terminated by user request"  # type: ignore[attr-defined]
             CHANGE.notify_all()
 
 
@@ -56,65 +65,65 @@ def live(cluster: Cluster) -> None:
         if not cluster.keep_job_flow_alive_when_no_steps:
             CHANGE.wait_for(lambda: cluster.steps or cluster.state in ENDED, timeout=EMPTY)
         cluster.ready_datetime = utcnow()
-    failed = False
     while step := next_step(cluster):
-        if not run(cluster, step) and (failed := on_failure(cluster, step)):
-            break
-    with CHANGE:
-        cluster.state = "TERMINATING"
-        cancel(cluster, "Job terminated")
-        cluster.end_datetime = utcnow()
-        cluster.state = "TERMINATED_WITH_ERRORS" if failed else "TERMINATED"
-        if not failed and not getattr(cluster, "last_state_change_reason", None):
-            cluster.last_state_change_reason = "Steps completed"  # type: ignore[attr-defined]
-        CHANGE.notify_all()
+        running = Running(cluster.id, step.id, cluster.log_uri, step.jar, step.args)
+        status = running.wait(lambda: cluster.state in ENDED)
+        running.file_logs()
+        with CHANGE:
+            finish(cluster, step, status)
 
 
 def next_step(cluster: Cluster) -> Step | None:
-    """The step whose turn it is; waits for one while the cluster is kept alive; none when the cluster ends."""
+    """The step whose turn it is; waits for one while the cluster is kept alive; none when the cluster has ended."""
     with CHANGE:
-        while cluster.state not in ENDED:
-            if pending := [step for step in cluster.steps if step.state == "PENDING"]:
+        while not settled(cluster):
+            if waiting := pending(cluster):
                 cluster.state = "RUNNING"
-                found: Step = pending[0]
-                found.state = "RUNNING"
-                found.start()
-                return found
-            if not cluster.keep_job_flow_alive_when_no_steps:
-                return None
+                waiting[0].state = "RUNNING"
+                waiting[0].start()
+                return waiting[0]
             cluster.state = "WAITING"
             CHANGE.wait()
         return None
 
 
-def run(cluster: Cluster, step: Step) -> bool:
-    """Run a step to its end and file its logs; returns whether it was completed."""
-    running = Running(cluster.id, step.id, cluster.log_uri, step.jar, step.args)
-    status = running.wait(lambda: cluster.state in ENDED)
-    running.file_logs()
-    with CHANGE:
-        step.end_date_time = utcnow()  # type: ignore[assignment]
-        step.state = "COMPLETED" if status == 0 else "CANCELLED" if cluster.state in ENDED else "FAILED"
-        CHANGE.notify_all()
-        return bool(status == 0)
+def finish(cluster: Cluster, step: Step, status: int) -> None:
+    """Tell how a step ended and, in the same moment, what that means for its cluster."""
+    step.end_date_time = utcnow()  # type: ignore[assignment]
+    step.state = "COMPLETED" if status == 0 else "CANCELLED" if cluster.state in ENDED else "FAILED"
+    if step.state == "FAILED" and step.action_on_failure in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW"):
+        end(cluster, "Shut down as step failed", "TERMINATED_WITH_ERRORS")
+    elif step.state == "FAILED" and step.action_on_failure == "CANCEL_AND_WAIT":
+        cancel(cluster, "Earlier step failed")
+    settled(cluster)
+    CHANGE.notify_all()
 
 
-def on_failure(cluster: Cluster, step: Step) -> bool:
-    """Do what the failed step asks for; returns whether the cluster must end with errors."""
-    with CHANGE:
-        if cluster.state in ENDED:
-            return False
-        if step.action_on_failure == "CANCEL_AND_WAIT":
-            cancel(cluster, "Earlier step failed")
-        if step.action_on_failure in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW"):
-            cluster.last_state_change_reason = "Shut down as step failed"  # type: ignore[attr-defined]
-            return True
-        return False
+def settled(cluster: Cluster) -> bool:
+    """End a cluster that was asked to, or that has nothing left to do; returns whether it has ended."""
+    if cluster.state == "TERMINATING":
+        end(cluster, "Terminated by user request", "TERMINATED")
+    elif cluster.state not in ENDED and not pending(cluster) and not cluster.keep_job_flow_alive_when_no_steps:
+        end(cluster, "Steps completed", "TERMINATED")
+    return cluster.state in ENDED
+
+
+def end(cluster: Cluster, reason: str, state: str) -> None:
+    """The cluster's end, for this reason."""
+    cancel(cluster, "Job terminated")
+    cluster.last_state_change_reason = reason  # type: ignore[attr-defined]
+    cluster.end_datetime = utcnow()
+    cluster.state = state
+    CHANGE.notify_all()
+
+
+def pending(cluster: Cluster) -> list[Step]:
+    """The steps that didn't begin."""
+    return [step for step in cluster.steps if step.state == "PENDING"]
 
 
 def cancel(cluster: Cluster, reason: str) -> None:
     """Cancel the steps that didn't begin."""
-    for step in cluster.steps:
-        if step.state == "PENDING":
-            step.state = "CANCELLED"
-            step.last_state_change_reason = reason  # type: ignore[attr-defined]
+    for step in pending(cluster):
+        step.state = "CANCELLED"
+        step.last_state_change_reason = reason  # type: ignore[attr-defined]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 import gzip
+import json
 import os
 import re
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]
 
@@ -17,6 +21,7 @@ from services.hadoop import Hadoop
 from services.minio import Minio
 from services.place import default_place
 
+HISTORY = "/tmp/hadoop-yarn/staging/history/done_intermediate"  # where a job's master leaves it
 APPLICATION = re.compile(r"Submitted application (application_\d+_\d+)")
 POLL = 0.2  # seconds
 
@@ -78,7 +83,32 @@ class Running:
             for path in logs.glob("container_*/*"):
                 if path.name in ("stdout", "stderr", "syslog"):
                     files[f"{base}/containers/{application}/{path.parent.name}/{path.name}.gz"] = path
+        contents = {key: path.read_bytes() for key, path in files.items()}
+        for name, history in self.histories().items():
+            contents[f"{base}/hadoop-mapreduce/history/{name}.gz"] = history
         store = self.minio.client()
-        for key, path in files.items():
+        for key, content in contents.items():
             with store.open_output_stream(key, compression=None) as output:
-                output.write(gzip.compress(path.read_bytes()))
+                output.write(gzip.compress(content))
+
+    def histories(self) -> dict[str, bytes]:
+        """The history of each job of this step, by file name; EMR's user is `hadoop`, and the name says so."""
+        user = getpass.getuser()
+        folder = f"{self.hadoop.facts()['webhdfs']}{HISTORY}/{user}"
+        jobs = {application.replace("application", "job") for application in self.applications()}
+        if not jobs:
+            return {}
+        listing = json.loads(fetch(f"{folder}?op=LISTSTATUS&user.name={user}"))["FileStatuses"]["FileStatus"]
+        names = [each["pathSuffix"] for each in listing]
+        found = [name for name in names if name.endswith(".jhist") and name.split("-")[0] in jobs]
+        return {
+            name.replace(f"-{user}-", "-hadoop-", 1): fetch(f"{folder}/{quote(name)}?op=OPEN&user.name={user}")
+            for name in found
+        }
+
+
+def fetch(address: str) -> bytes:
+    """What an address answers."""
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        content: bytes = answer.read()
+        return content
