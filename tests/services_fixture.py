@@ -69,7 +69,7 @@ def started(name: str) -> dict[str, Any]:
         reason = run.stderr.strip().splitlines()[-1]
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
-        pytest.skip(f"left out: {reason}")
+        pytest.skip(reason)
     assert run.returncode == 0, run.stderr
     facts: dict[str, Any] = json.loads(services("status", name, "--json").stdout)[name]
     return facts | {"variables": json.loads(services("env", name, "--json").stdout)}
@@ -114,7 +114,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Let go of what this run started."""
     if not hasattr(config, "workerinput"):
-        services("stop", "--for", str(os.getpid()))
+        from services.place import default_place, read_json
+
+        held = [each for file in default_place().root.glob("run/*.holders") for each in read_json(file, [])]
+        if os.getpid() in {each["pid"] for each in held}:
+            services("stop", "--for", str(os.getpid()))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

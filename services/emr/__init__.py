@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -50,11 +49,21 @@ class Emr(Service):
 
     def check(self) -> str | None:
         """Whether it takes requests."""
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        user, password = self.place.access()
+        config = Config(connect_timeout=5, read_timeout=5, retries={"total_max_attempts": 1})
+        client = boto3.client(
+            "emr", endpoint_url=self.endpoint, region_name=REGION, config=config,
+            aws_access_key_id=user, aws_secret_access_key=password,
+        )  # fmt: skip
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/moto-api/data.json", timeout=5):
-                return None
-        except OSError as error:
+            client.list_clusters()
+        except (BotoCoreError, ClientError) as error:
             return f"no answer ({error})"
+        return None
 
     def facts(self) -> dict[str, Any]:
         """The endpoint, and the region that clusters are in."""
