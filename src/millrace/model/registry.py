@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 from millrace.errors import GateClosed, RequestError, ServiceError
 from millrace.model.model_file import JSON, LoadedModel, read_model, write_model
 from millrace.storage.faults import reach
-from millrace.storage.files import copy_folder, exists
+from millrace.storage.files import copy_folder, exists, write_file
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TRANSACTION, HISTORY = "millrace.transaction", "millrace.champions"
@@ -246,12 +246,13 @@ class Registry:
             write_model(Path(scratch), scorer.estimator, scorer.info.model_copy(update={"model_version": version}))
             for file, content in files.items():
                 (Path(scratch) / file).write_bytes(content)
-            run_id = self._client.get_model_version(name, str(version)).run_id
+            last = Path(scratch) / JSON  # it makes the folder a scorer
+            info = last.read_bytes()
+            last.unlink()
             reach("before_scorer_write")
-            for path in sorted(Path(scratch).iterdir(), key=lambda path: (path.name == JSON, path.name)):
-                if path.name == JSON:  # last: it makes the folder a scorer
-                    reach("after_scorer_model")
-                self._client.log_artifact(run_id, str(path), SCORER_FOLDER)
+            copy_folder(Path(scratch), folder)
+            reach("after_scorer_model")
+            write_file(f"{folder}/{JSON}", info)
             reach("after_scorer_write")
         return folder
 
@@ -277,7 +278,7 @@ class Registry:
             if "://" not in location:  # MLflow takes a path that isn't there for one of its own machine's
                 Path(location).mkdir(parents=True, exist_ok=True)
                 location = str(Path(location).absolute())
-            experiment_id = self._client.create_experiment(run.pipeline, location)
+            experiment_id = self._new_experiment(run.pipeline, location)
         else:
             experiment_id = experiment.experiment_id
         found = self._client.search_runs([experiment_id], f"tags.`{TRANSACTION}` = '{run.transaction}'", max_results=1)
@@ -289,6 +290,17 @@ class Registry:
             )
         )
         return made.info.run_id, _plain(made.info.artifact_uri)
+
+    def _new_experiment(self, name: str, location: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self._client.create_experiment(name, location))
+        except MlflowException:  # another driver was faster
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def _log(self, run_id: str, model: LoadedModel, metrics: Mapping[str, float | None], run: RunInfo) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -331,8 +343,14 @@ class Registry:
         return self.rolled_back(name, version) or version in self.history(name)
 
     def _ensure_model(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
         if self._model(name) is None:
-            self._client.create_registered_model(name)
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException:  # another driver was faster
+                if self._model(name) is None:
+                    raise
 
     def _model(self, name: str) -> Any:
         found = self._client.search_registered_models(f"name = '{name}'")

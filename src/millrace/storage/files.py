@@ -77,13 +77,18 @@ def exists(uri: str) -> bool:
     return system.get_file_info(path).type == pafs.FileType.File
 
 
+def write_file(uri: str, content: bytes) -> None:
+    """Write a small file at a path or URI."""
+    system, path, _ = filesystem(uri)
+    with open_output(system, path) as file:
+        file.write(content)
+
+
 def copy_folder(folder: Path, uri: str) -> None:
     """Copy the files of a local folder below a path or URI."""
-    system, inside, _ = filesystem(uri)
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with open_output(system, f"{inside}/{path.relative_to(folder).as_posix()}") as file:
-                file.write(path.read_bytes())
+            write_file(f"{uri}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
 
 def list_files(uris: str | Sequence[str]) -> list[SourceFile]:
