@@ -76,7 +76,7 @@ class Clean(ColumnJob):
         schema: pa.Schema = clean_schema(plan.pipeline) if table == "clean" else QUARANTINE
         path = PurePosixPath(split.path)
         name = f"{path.name[:60]}-{xxhash.xxh32_hexdigest(split.path.encode())}-{split.first_row:012d}"
-        return PartWriter(uri, {"data_interval": interval}, schema, name, dict(plan.storage_options))
+        return PartWriter(uri, {"data_interval": interval}, schema, name)
 
 
 class _Output:

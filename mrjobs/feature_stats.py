@@ -66,7 +66,7 @@ class FeatureStats(ColumnJob):
 
     def _batches(self, split: Split) -> Iterator[tuple[str, pa.RecordBatch]]:
         if not self.plan.params.get("raw"):
-            for batch in read_part(split, self.schema.names, self.plan.storage_options):
+            for batch in read_part(split, self.schema.names):
                 yield split.interval or ALL, batch
             return
         source = self.plan.pipeline.source

@@ -73,7 +73,7 @@ class TeachingRows(ColumnJob):
             filters = [label] if label is not None else []
             filters += ["source_file", "row_id", INTERVAL] if self.holdout is not None else []
             columns = list(dict.fromkeys([*columns, *filters])) or ["row_id"]
-        for batch in read_part(split, columns, self.plan.storage_options):
+        for batch in read_part(split, columns):
             left_out: dict[str, int] = {}
             if label is not None and batch.column(label).null_count:
                 left_out["unlabelled"] = batch.column(label).null_count
@@ -191,7 +191,7 @@ class SampleRows(TeachingRows):
     def _write(self, interval: str, key: str, rows: pa.Table) -> dict[str, Any]:
         plan = self.plan
         schema = sample_schema(plan.pipeline)
-        with PartWriter(plan.out, {INTERVAL: interval}, schema, key, dict(plan.storage_options)) as writer:
+        with PartWriter(plan.out, {INTERVAL: interval}, schema, key) as writer:
             writer.write(rows.select(schema.names))
             return writer.close().model_dump(mode="json")
 

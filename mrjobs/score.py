@@ -62,8 +62,7 @@ class Score(ColumnJob):
         name = f"{split.first_row:012d}"  # parts of an interval are read in the order of the rows that were scored
         rows = 0
         unreadable: Counter[str] = Counter()
-        options = dict(plan.storage_options)
-        with PartWriter(plan.out, {DATA_INTERVAL: interval}, schema, name, options) as writer:
+        with PartWriter(plan.out, {DATA_INTERVAL: interval}, schema, name) as writer:
             for batch in self._batches(split, schema, unreadable):
                 scores = score_batch(batch, self.model)
                 rows += batch.num_rows
@@ -79,7 +78,7 @@ class Score(ColumnJob):
         pipeline, foreign = self.plan.pipeline, self.plan.params.get("foreign")
         wanted = columns_read(pipeline, self.model.plan.columns(), hashed=bool(foreign and not foreign["row_id"]))
         read = pa.schema([pa.field(name, pa.null()) for name in wanted])
-        for batch in read_part(split, None, self.plan.storage_options, BATCH_ROWS, read):
+        for batch in read_part(split, None, BATCH_ROWS, read):
             if foreign:
                 batch, counts = conform(batch, pipeline, foreign["values"].get(split.path, {}))
                 unreadable.update(counts)

@@ -66,7 +66,7 @@ class CleanRows(ColumnJob):
         """Interval, clean rows without their interval column, and the rows quarantined by reason."""
         if self.cleaner is None:
             schema = clean_schema(self.plan.pipeline)
-            for batch in read_part(split, storage_options=self.plan.storage_options, schema=schema):
+            for batch in read_part(split, schema=schema):
                 yield str(split.interval), batch.drop_columns([INTERVAL]), {}
             return
         for raw in self.read(split):
@@ -119,7 +119,7 @@ class Shard(CleanRows):
         plan = self.plan
         partition = {INTERVAL: interval, SHARD: str(int(shard))}
         schema = sharded_schema(plan.pipeline)
-        with PartWriter(plan.out, partition, schema, "part", dict(plan.storage_options)) as writer:
+        with PartWriter(plan.out, partition, schema, "part") as writer:
             writer.write(kept)
             part = writer.close()
         if self.shards.by is not None:
@@ -127,7 +127,7 @@ class Shard(CleanRows):
         yield interval, {"part": part.model_dump(mode="json"), "ledger": ledger.model_dump(mode="json")}
 
     def _write_index(self, part: str, keys: pa.ChunkedArray) -> None:
-        system, root = table_filesystem(self.plan.out, dict(self.plan.storage_options))
+        system, root = table_filesystem(self.plan.out)
         with open_output(system, root + index_path(part)) as file:
             file.write(key_index(keys))
 

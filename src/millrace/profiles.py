@@ -120,7 +120,6 @@ class Profile(Section):
     hadoop: Hadoop = Hadoop()
     spark: Spark = Spark()
     emr: Emr = Emr()
-    storage_options: dict[str, str] = {}
 
     def table_uri(self, pipeline: str, stage: str) -> str:
         """Where the table of a stage is: ``<root>/<pipeline>/<stage>``."""

@@ -37,7 +37,6 @@ class JobPlan(BaseModel):
 
     pipeline: Pipeline
     out: str
-    storage_options: dict[str, str] = {}
     params: dict[str, Any] = {}
     failures: str | None = None
 

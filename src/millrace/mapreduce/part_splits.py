@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,9 +17,7 @@ from millrace.storage.parts import Part
 INTERVAL = "data_interval"
 
 
-def split_parts(
-    uri: str, parts: Iterable[Part], storage_options: Mapping[str, str] | None = None, split_size: int = SPLIT_SIZE
-) -> Iterator[Split]:
+def split_parts(uri: str, parts: Iterable[Part], split_size: int = SPLIT_SIZE) -> Iterator[Split]:
     """A split for each part of the table at `uri`; one of more than `split_size` bytes is cut between row groups.
 
     `first_row` counts the rows of the interval before it, so that what is made of the splits can keep their order,
@@ -34,22 +31,21 @@ def split_parts(
         if part.size <= split_size:
             yield Split(path, "parquet", 0, 0, rows + 1, None, part.interval, part.size)
             continue
-        file, opened = SourceFile(path, part.size, ""), partial(open_part, options=storage_options)
-        for split in row_group_splits(file, part.interval, split_size, opened):
+        file = SourceFile(path, part.size, "")
+        for split in row_group_splits(file, part.interval, split_size, open_part):
             yield replace(split, first_row=rows + split.first_row)
 
 
-def open_part(path: str, options: Mapping[str, str] | None = None) -> pa.NativeFile:
+def open_part(path: str) -> pa.NativeFile:
     """Open a part, named by its table's URI and its path, for random access."""
     folder, _, name = path.rpartition("/")
-    system, prefix = table_filesystem(folder, dict(options or {}))
+    system, prefix = table_filesystem(folder)
     return system.open_input_file(prefix + name)
 
 
 def read_part(
     split: Split,
     columns: Sequence[str] | None = None,
-    storage_options: Mapping[str, str] | None = None,
     batch_rows: int = 131_072,
     schema: pa.Schema | None = None,
 ) -> Iterator[pa.RecordBatch]:
@@ -61,7 +57,7 @@ def read_part(
     """
     columns = columns if schema is None else schema.names
     try:
-        with pq.ParquetFile(open_part(split.path, storage_options), page_checksum_verification=True) as file:
+        with pq.ParquetFile(open_part(split.path), page_checksum_verification=True) as file:
             wanted = None if columns is None else [column for column in columns if column != INTERVAL]
             groups = list(split.row_groups) if split.row_groups is not None else list(range(file.num_row_groups))
             for batch in file.iter_batches(batch_rows, groups, wanted, use_threads=False):

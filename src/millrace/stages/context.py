@@ -104,7 +104,7 @@ class Run:
 
     def table(self, stage: str) -> Table:
         """The table of a stage."""
-        return Table(self.profile.table_uri(self.pipeline.name, stage), dict(self.profile.storage_options))
+        return Table(self.profile.table_uri(self.pipeline.name, stage))
 
     def version(self, stage: str) -> int | None:
         """The version of a stage's table that this run reads: as told by the earlier stage, else the newest."""
@@ -181,15 +181,14 @@ class Run:
         """The plan of a job that writes below `out`."""
         from millrace.mapreduce.job import JobPlan
 
-        options = dict(self.profile.storage_options)
-        return JobPlan(pipeline=self.pipeline, out=out, storage_options=options, params=params)
+        return JobPlan(pipeline=self.pipeline, out=out, params=params)
 
     def part_splits(self, name: str, version: int, wanted: Collection[str]) -> list[Split]:
         """Splits of the files of these intervals of a table's version."""
         from millrace.mapreduce.part_splits import split_parts
 
         table = self.table(name)
-        return list(split_parts(table.uri, table.parts(version, wanted), self.profile.storage_options))
+        return list(split_parts(table.uri, table.parts(version, wanted)))
 
     def progress(self, words: str) -> Callable[[int, int], None]:
         """A progress callback for a job that tells splits done of all, at most once a second."""

@@ -27,7 +27,7 @@ def commit_intervals(
     table = run.table(name)
     parts = []
     for interval in sorted(pc.unique(rows.column("data_interval")).to_pylist()):
-        with PartWriter(table.uri, {"data_interval": interval}, rows.schema, name, table.storage_options) as writer:
+        with PartWriter(table.uri, {"data_interval": interval}, rows.schema, name) as writer:
             writer.write(rows.filter(pc.equal(rows.column("data_interval"), interval)))
             parts.append(writer.close())
     return table.commit(

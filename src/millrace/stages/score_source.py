@@ -48,9 +48,9 @@ class ScoreSource:
         """The rows of these intervals, as the table's log counts them."""
         return sum(part.rows for part in self.parts if part.interval in intervals)
 
-    def splits(self, intervals: Collection[str], storage_options: Mapping[str, str]) -> list[Split]:
+    def splits(self, intervals: Collection[str]) -> list[Split]:
         """Splits of the parts of these intervals."""
-        return list(split_parts(self.uri, [part for part in self.parts if part.interval in intervals], storage_options))
+        return list(split_parts(self.uri, [part for part in self.parts if part.interval in intervals]))
 
     def stale(self, run: Run, tokens: Mapping[str, str], kept: Mapping[str, str]) -> list[str]:
         """The intervals whose scores must be made, made anew, or removed."""
@@ -110,7 +110,7 @@ def score_source(run: Run) -> ScoreSource:
 
 
 def _any_table(run: Run, uri: str) -> ScoreSource:
-    found = open_foreign(uri, run.profile.storage_options)
+    found = open_foreign(uri)
     return ScoreSource(
         name=without_credentials(uri),
         uri=found.uri,

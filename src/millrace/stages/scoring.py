@@ -56,7 +56,7 @@ def score(run: Run) -> StageResult:
         data_version=source.version,
         **params,
     )
-    pairs = run.run_job(Score, job, source.splits(todo, run.profile.storage_options))
+    pairs = run.run_job(Score, job, source.splits(todo))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
     conserved("score", source.rows(todo), ledger)
     unreadable: Counter[str] = sum((Counter(value["unreadable"]) for _, value in pairs), Counter())

@@ -124,7 +124,7 @@ def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any
         raise InputError("no sharded table to look in", expected=table.uri, found="none", hint=hint)
     plans = shard_plans(run)
     newest = plans[max(plans)]
-    system, root = table_filesystem(table.uri, table.storage_options)
+    system, root = table_filesystem(table.uri)
 
     def open_file(path: str) -> Any:
         return system.open_input_file(root + path)

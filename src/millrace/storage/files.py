@@ -58,7 +58,7 @@ def filesystem(uri: str) -> tuple[pafs.FileSystem, str, str]:
     raise InputError("no store for this address", expected="a path, file://, s3:// or hdfs://", found=repr(uri))
 
 
-def table_filesystem(uri: str, storage_options: dict[str, str] | None = None) -> tuple[pafs.FileSystem, str]:
+def table_filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
     """The file system that holds a folder or table, and the prefix that makes a path below it a path inside."""
     system, path, _ = filesystem(uri)
     return system, f"{path.rstrip('/')}/"

@@ -6,7 +6,6 @@ What Millrace can't read soundly (rows deleted by a vector, columns under other 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +18,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from millrace.errors import CorruptData, InputError
 from millrace.intervals import ALL, UNKNOWN
 from millrace.storage.files import SCHEME, filesystem
+from millrace.storage.object_store import delta_options
 from millrace.storage.parts import INTERVAL, Part
 from millrace.storage.reading import arrow_schema
 from millrace.storage.refusals import plain
@@ -39,14 +39,14 @@ class ForeignTable:
     values: dict[str, dict[str, str | None]]
 
 
-def open_foreign(uri: str, storage_options: Mapping[str, str] | None = None) -> ForeignTable:
+def open_foreign(uri: str) -> ForeignTable:
     """The newest version of a Delta table by its folder, or ``s3://`` or ``hdfs://`` URI.
 
     Raises InputError where there is no table, and where it needs what Millrace doesn't read.
     """
     system, path, prefix = filesystem(uri)
     where = f"{prefix}{path}"
-    options = dict(storage_options or {})
+    options = delta_options(uri)
     try:
         if not DeltaTable.is_deltatable(where, options):
             raise TableNotFoundError

@@ -111,14 +111,13 @@ class PartWriter:
         partition: Mapping[str, str],
         schema: pa.Schema,
         name: str = "part",
-        storage_options: dict[str, str] | None = None,
     ) -> None:
         self.partition = {column: str(value) for column, value in partition.items()}
         self.schema = stored_schema(pa.schema([field for field in schema if field.name not in partition]))
         folders = [f"{_safe(column)}={_safe(value)}" for column, value in self.partition.items()]
         self.path = "/".join([*folders, f"{_safe(name)}-{uuid.uuid4().hex[:16]}.parquet"])
         self.where = f"{table_uri.rstrip('/')}/{self.path}"
-        self._system, self._root = table_filesystem(table_uri, storage_options)
+        self._system, self._root = table_filesystem(table_uri)
         self._stats = PartStats(self.schema)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0

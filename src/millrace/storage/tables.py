@@ -46,10 +46,9 @@ class Table:
     A `version` argument None means the newest; `intervals` None means all.
     """
 
-    def __init__(self, uri: str, storage_options: dict[str, str] | None = None) -> None:
+    def __init__(self, uri: str) -> None:
         self.uri = str(uri).rstrip("/")
-        self.storage_options = storage_options
-        self._system, self._root = table_filesystem(self.uri, storage_options)
+        self._system, self._root = table_filesystem(self.uri)
 
     def __repr__(self) -> str:
         return f"Table({self.uri!r})"
