@@ -116,6 +116,7 @@ class Profile(Section):
     runner: Runner = "local"
     registry: str
     tasks: int | None = Field(None, ge=1, description="map tasks at most; one per core of this machine where absent")
+    split_bytes: int = Field(64 << 20, ge=1, description="plain files of more bytes are cut: what one map call reads")
     s3: S3 = S3()
     hadoop: Hadoop = Hadoop()
     spark: Spark = Spark()
@@ -129,6 +130,11 @@ class Profile(Section):
     def models(self) -> str:
         """Where model files live: on the store, if the tables do."""
         return f"{self.root}/_models" if "://" in self.root else str(self.home / "mlflow-artifacts")
+
+    @property
+    def reports(self) -> str:
+        """Where reports live: on the store, if the tables do."""
+        return f"{self.root}/_reports" if "://" in self.root else str(self.home / "reports")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -118,6 +118,9 @@ def settings(
             "work": f"{hadoop.namenode}/engines",
             "hadoop": {"bin": str(hadoop.bin), "streaming_jar": str(hadoop.streaming_jar), "python": python},
         }
+        if store == "s3":  # the first attempt of every task is killed where it has done its work, and tells of it
+            killed = "MILLRACE_FAULT=before_task_report"
+            found["hadoop"]["jobconf"] = {"mapreduce.map.env": killed, "mapreduce.reduce.env": killed}
     if runner == "spark":
         found["spark"] = {"master": "local[2]"}
     for name, value in variables.items():

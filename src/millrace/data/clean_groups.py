@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import datasketches as ds
@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.data.check_moments import Moments
 from millrace.data.clean_limits import allowed_values, not_allowed, rule_range
 from millrace.data.clean_text import on_distinct, steps
 from millrace.data.convert import Typed
@@ -54,27 +55,27 @@ class _State(Protocol):
 
 @dataclass
 class _Mean:
+    """Sums are exact, so that the mean doesn't depend on how the rows were split."""
+
     kind: ClassVar[str] = "mean"
-    count: int = 0
-    total: float = 0.0
+    moments: Moments = field(default_factory=Moments)
 
     def update(self, values: pl.Series) -> None:
-        self.count += len(values)
-        self.total += float(values.cast(pl.Float64).sum())
+        self.moments = self.moments.merge(Moments.of(values.cast(pl.Float64).to_arrow()))
 
     def merge(self, other: _Mean) -> None:
-        self.count += other.count
-        self.total += other.total
+        self.moments = self.moments.merge(other.moments)
 
-    def dump(self) -> list[float]:
-        return [self.count, self.total]
+    def dump(self) -> list[str]:
+        return self.moments.to_json()
 
     @classmethod
-    def load(cls, data: list[float]) -> _Mean:
-        return cls(int(data[0]), float(data[1]))
+    def load(cls, data: list[str]) -> _Mean:
+        return cls(Moments.from_json(data))
 
     def result(self) -> str | None:
-        return repr(self.total / self.count) if self.count else None
+        mean = self.moments.mean()
+        return None if mean is None else repr(mean)
 
 
 class _Median:

@@ -12,7 +12,6 @@ import hashlib
 import json
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from millrace.storage.ledger import Ledger
 from millrace.storage.tables import Table
 
 if TYPE_CHECKING:  # mrjob is slow to import, and commands that only look at tables start no job
+    from millrace.mapreduce.deferral import Deferral
     from millrace.mapreduce.job import ColumnJob, JobPlan
 
 LITTLE_WORK = 4 << 20  # bytes of plain text: about a second of work
@@ -70,6 +70,10 @@ class Run:
     options: Options = field(default_factory=Options)
     upstream: Mapping[str, int] = field(default_factory=dict)
     say: Callable[[str], None] = lambda words: None
+    deferral: Deferral | None = None
+    """On EMR, raise StepRunning instead of waiting for a step; the stage is called again when the step has ended."""
+    held: list[str] = field(default_factory=list)
+    """What other attempts at this stage would need: removed from the store when it is done."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -125,16 +129,9 @@ class Run:
 
     @contextlib.contextmanager
     def shuffle_folder(self) -> Iterator[str]:
-        """A folder that all tasks of a job reach, gone afterwards."""
+        """A folder that all tasks of a job reach, gone afterwards; on a cluster, one in the job's own work folder."""
         if self.runner() in CLUSTERS:
-            from millrace.mapreduce.cluster import work_folder
-            from millrace.mapreduce.store_fs import remove
-
-            uri = f"{work_folder(self.cluster())}/shuffle-{uuid.uuid4().hex[:16]}"
-            try:
-                yield uri
-            finally:
-                remove(uri)
+            yield ""
             return
         folder = self.profile.home / "shuffle"
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,10 +163,40 @@ class Run:
         work = digest(plan.model_copy(update={"params": params}), [split.to_json() for split in splits])
         name = f"{self.pipeline.name}-{words}-{self.date}-{work}"
         outcome = run_on_cluster(
-            job, plan, splits, self.cluster(), name=name, say=lambda text: self.say(f"{words}: {text}")
+            job,
+            plan,
+            splits,
+            self.cluster(),
+            name=name,
+            deferral=self.deferral,
+            say=lambda text: self.say(f"{words}: {text}"),
         )
+        self.held.extend([outcome.kept] if outcome.kept else [])
         self.say(f"{words}: {told_counters(outcome.counters)}")
         return outcome.pairs
+
+    def settled(self, name: str, decide: Callable[[], str]) -> str:
+        """What `decide` says, as text; the same for every attempt at a stage on EMR, where it shapes the work that
+        another attempt must find."""
+        if self.runner() != "emr":
+            return decide()
+        from millrace.mapreduce.cluster import work_folder
+        from millrace.storage.files import exists, open_input, write_file
+
+        uri = f"{work_folder(self.cluster())}/{self.pipeline.name}-settled-{digest(name)}.json"
+        if not exists(uri):
+            write_file(uri, decide().encode())
+        self.held.append(uri)
+        with open_input(uri) as file:
+            return str(file.read().decode())
+
+    def release(self) -> None:
+        """The stage is done: remove what was held for other attempts."""
+        from millrace.mapreduce.store_fs import remove
+
+        for uri in self.held:
+            remove(uri)
+        self.held.clear()
 
     def cluster(self) -> Profile:
         """The profile with this run's runner. Raises ProfileError where its nodes don't reach the tables."""
@@ -188,7 +215,7 @@ class Run:
         from millrace.mapreduce.part_splits import split_parts
 
         table = self.table(name)
-        return list(split_parts(table.uri, table.parts(version, wanted)))
+        return list(split_parts(table.uri, table.parts(version, wanted), self.profile.split_bytes))
 
     def progress(self, words: str) -> Callable[[int, int], None]:
         """A progress callback for a job that tells splits done of all, at most once a second."""

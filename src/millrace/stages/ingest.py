@@ -267,7 +267,7 @@ def clean(run: Run) -> StageResult:
     uris = {"clean": table.uri, "quarantine": quarantine.uri}
     plan = run.job_plan(table.uri, plan=learned.model_dump(mode="json"), tables=uris, intervals=todo)
     run.say(f"clean: {len(chosen)} files of {told_range(todo)}")
-    splits = plan_splits(chosen, pipeline)
+    splits = plan_splits(chosen, pipeline, run.profile.split_bytes)
     found = run.run_job(Clean, plan, splits)
     pairs = _without_ruins(run, found)
     _tell_broken(run, pairs)
@@ -372,7 +372,10 @@ def _learned(run: Run, learned_from: str | None) -> CleanPlan:
     version = table.committed(learned_from) if learned_from is not None else None
     if version is not None:
         return CleanPlan.model_validate(table.details(version)["plan"])
-    return plan_clean(run.pipeline, *raw_statistics(run))
+    if learned_from is None:
+        return plan_clean(run.pipeline, None)
+    text = run.settled(learned_from, lambda: plan_clean(run.pipeline, *raw_statistics(run)).model_dump_json())
+    return CleanPlan.model_validate_json(text)
 
 
 def _without_ruins(run: Run, pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:

@@ -29,7 +29,7 @@ def plan_readable(run: Run, files: Mapping[str, Sequence[SourceFile]], by_name: 
     refused: Refusals = {}
     for interval, each in files.items():
         try:
-            splits += plan_splits(each, run.pipeline)
+            splits += plan_splits(each, run.pipeline, run.profile.split_bytes)
         except InputError as error:
             if not by_name:
                 raise
