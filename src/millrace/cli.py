@@ -179,7 +179,7 @@ def report(name: str, date: str | None, profile: str | None, as_json: bool, **op
     from millrace.stages.reporting import write_report
 
     path = write_report(open_run(name, date, profile=profile, options=options))
-    emit({"report": str(path)}, as_json, lambda _: click.echo(path))
+    emit({"report": path}, as_json, lambda _: click.echo(path))
 
 
 @main.command()

@@ -16,6 +16,7 @@ from millrace.airflow.up import start
 from millrace.errors import RequestError
 from millrace.init import write_pipeline_file
 from millrace.profiles import home, pipelines_folder
+from millrace.report.kept import report_uri
 from millrace.simulate import simulate
 from millrace.stage_names import SCORING, TRAINING
 from millrace.stages import open_run
@@ -124,7 +125,7 @@ def summarise(results: list[StageResult], seconds: float) -> dict[str, Any]:
         "champion": champion_summary(run),
         "evaluation": evaluated.details if evaluated else None,
         "scores": {"where": scores.uri, "rows": sum(scores.intervals().values())} if scores.exists() else None,
-        "report": str(run.profile.home / "reports" / NAME / f"{run.date}.html"),
+        "report": report_uri(run.profile.reports, NAME, run.date),
         "stages": [each.model_dump(mode="json") for each in results],
     }
 

@@ -5,10 +5,10 @@ vl-convert carries it, so nothing is fetched; joining it takes some seconds, so 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
+
+from millrace.storage.files import write_file
 
 
 def bundle(folder: Path | None = None) -> str:
@@ -21,19 +21,5 @@ def bundle(folder: Path | None = None) -> str:
     text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     text = text.replace("</script", "<\\/script").replace("<!--", "<\\!--")  # would end the script element
     if kept is not None:
-        write_text(kept, text)
+        write_file(str(kept), text.encode())
     return text
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

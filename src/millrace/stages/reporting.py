@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from millrace import intervals
@@ -16,9 +15,9 @@ from millrace.data.drift import DriftVerdict
 from millrace.data.stats import Stats
 from millrace.errors import MillraceError, RequestError
 from millrace.report.facts import ModelFacts, ReportFacts
-from millrace.report.kept import CHECKS, reports_folder
+from millrace.report.kept import CHECKS, keep_report, read_report
 from millrace.report.page import render
-from millrace.report.vega import bundle, write_text
+from millrace.report.vega import bundle
 from millrace.stages.choose import read_drift
 from millrace.stages.context import Run, StageResult
 from millrace.stages.ingest import read_verdicts
@@ -42,28 +41,25 @@ DIGEST = "<!-- millrace {} -->"
 
 def report(run: Run) -> StageResult:
     """Write the report of the run's interval; `details["path"]` says where."""
-    path = str(write_report(run))
+    path = write_report(run)
     return StageResult(stage="report", details={"words": path, "path": path})
 
 
-def write_report(run: Run) -> Path:
-    """Write ``<home>/reports/<pipeline>/<run.name>.html``, whole or not at all, and return its path.
+def write_report(run: Run) -> str:
+    """Write ``<reports>/<pipeline>/<run.name>.html``, whole or not at all, and return its path or URI.
 
     Where the interval was checked, ``<date>-checks.html`` beside it holds the same as Great Expectations' Data Docs.
     """
-    folder = reports_folder(run.profile.home, run.pipeline.name)
     known = run.tokens("check")
     if known and run.date not in known and run.date not in run.tokens("drift"):
         newest = intervals.newest([name for name in known if name != "*"], run.kind)
         raise RequestError(f"nothing is known of {run.date}", expected=f"an interval that was run, such as {newest}")
-    facts = collect(run, folder)
-    path = folder / f"{run.name}.html"
-    write_text(path, render(facts, bundle(run.profile.home / "cache")))
-    return path
+    page = render(collect(run), bundle(run.profile.home / "cache"))
+    return keep_report(run.profile.reports, run.pipeline.name, run.name, page)
 
 
-def collect(run: Run, folder: Path) -> ReportFacts:
-    """All that the report shows. `folder` is where its Data Docs page goes."""
+def collect(run: Run) -> ReportFacts:
+    """All that the report shows; its Data Docs page is written on the way."""
     notes: list[str] = []
     run = pinned(run)
 
@@ -92,7 +88,7 @@ def collect(run: Run, folder: Path) -> ReportFacts:
         changes=part("the changed cells", changes, []),
         verdict=verdict,
         warned={name: [each.rule for each in found.unmet()] for name, found in verdicts.items()},
-        checks_page=None if verdict is None else part("Data Docs", lambda run: checks_page(run, verdict, folder), None),
+        checks_page=None if verdict is None else part("Data Docs", lambda run: checks_page(run, verdict), None),
         label=run.pipeline.label,
         drift=drift,
         columns=part("the table of columns", lambda run: column_facts(run, known), []),
@@ -107,21 +103,21 @@ def collect(run: Run, folder: Path) -> ReportFacts:
     )
 
 
-def checks_page(run: Run, verdict: Verdict, folder: Path) -> str | None:
-    """The verdict as a page of Data Docs, kept in `folder`: a page of the same verdict isn't made again.
+def checks_page(run: Run, verdict: Verdict) -> str | None:
+    """The verdict as a page of Data Docs, kept beside the report: a page of the same verdict isn't made again.
 
     Great Expectations takes seconds to load: a rerun doesn't wait for it.
     """
     if not verdict.outcomes:
         return None
-    path = folder / f"{run.date}{CHECKS}.html"
+    place = (run.profile.reports, run.pipeline.name, f"{run.date}{CHECKS}")
     mark = DIGEST.format(hashlib.sha256(verdict.model_dump_json().encode()).hexdigest())
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    text = read_report(*place) or ""
     if not text.endswith(mark):
         from millrace.report.data_docs import page
 
         text = page(verdict, name=run.pipeline.name, interval=run.date) + mark
-        write_text(path, text)
+        keep_report(*place, text)
     return text
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from millrace.errors import InputError
-from millrace.report.kept import kept_reports, newest_report
+from millrace.report.kept import kept_reports, newest_report, report_uri
 from millrace.stages.context import Run, StageResult
 from millrace.storage.parts import Part
 
@@ -72,15 +72,15 @@ def status_of(run: Run) -> dict[str, Any]:
                 "newest": max((part.interval or "" for part in parts), default=""),
                 "where": table.uri,
             }
-    home, name = run.profile.home, run.pipeline.name
-    report = newest_report(home, name)
+    reports, name = run.profile.reports, run.pipeline.name
+    report = newest_report(reports, name)
     newest = max((str(tables[name]["newest"]) for name in ("clean", "sharded", "stats") if name in tables), default="")
     return {
         "pipeline": name,
         "date": newest,
         "tables": tables,
-        "report": report and str(report),
-        "what_if_reports": [str(file) for file in kept_reports(home, name) if "_" in file.stem],
+        "report": report and report_uri(reports, name, report),
+        "what_if_reports": [report_uri(reports, name, each) for each in kept_reports(reports, name) if "_" in each],
     }
 
 

@@ -6,9 +6,11 @@ absolute, so that they mean the same in a task that runs in another folder.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -78,10 +80,22 @@ def exists(uri: str) -> bool:
 
 
 def write_file(uri: str, content: bytes) -> None:
-    """Write a small file at a path or URI."""
+    """Write a small file at a path or URI, whole or not at all."""
     system, path, _ = filesystem(uri)
-    with open_output(system, path) as file:
-        file.write(content)
+    if system.type_name == "s3":  # an object is there when it is whole
+        with open_output(system, path) as file:
+            file.write(content)
+        return
+    folder, _, name = path.rpartition("/")
+    draft = f"{folder}/.{name}.{uuid.uuid4().hex}.tmp"
+    try:
+        with open_output(system, draft) as file:
+            file.write(content)
+        system.move(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            system.delete_file(draft)
+        raise
 
 
 def copy_folder(folder: Path, uri: str) -> None:
