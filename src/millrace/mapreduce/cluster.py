@@ -2,10 +2,14 @@
 
     <work>/<job>/plan.json        what every task gets
     <work>/<job>/manifest/00007   the splits of one map task, one a line
+    <work>/<job>/shuffle/…        the rows that map tasks give to reduce tasks
     <work>/<job>/failures/…       what a task that failed says of it
     <work>/<job>/output/part-…    the pairs
 
 All of it goes through the store's own clients; of the engine's, only the command that runs the job is started.
+
+On EMR, which outlives its driver, the folder stays until its stage is done: a stage that is tried again, or taken up
+after it waited, finds all its jobs done but the last.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ import pyarrow.fs as pafs
 
 from millrace.data.raw import Split
 from millrace.errors import MillraceError, ServiceError, SplitFailed
-from millrace.mapreduce.failures import StepRunning, revive
+from millrace.mapreduce.deferral import Deferral, StepRunning
+from millrace.mapreduce.failures import revive
 from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs
 from millrace.mapreduce.manifest import balance, weight
 from millrace.mapreduce.pack import pack
@@ -40,10 +45,14 @@ WORDS_KEPT = 30
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job put out, sorted, and the counters of its engine (group → counter → amount)."""
+    """What a job put out, sorted, and the counters of its engine (group → counter → amount).
+
+    `kept` is the work folder where it stays: the caller removes it when the pairs are of no more use.
+    """
 
     pairs: list[tuple[str, Any]]
     counters: dict[str, dict[str, int]]
+    kept: str | None = None
 
 
 def run_on_cluster(
@@ -53,13 +62,14 @@ def run_on_cluster(
     profile: Profile,
     *,
     name: str | None = None,
-    deferred: bool = False,
+    deferral: Deferral | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> Outcome:
     """Run `job` over `splits` on the profile's runner: the same pairs as everywhere else.
 
     `name` is the same for every attempt at the same work: on EMR, which outlives its driver, the step of an earlier
-    attempt is followed instead of adding another. `deferred` doesn't wait for such a step. `say` is told of progress.
+    attempt is followed instead of adding another. With a `deferral` nobody waits for such a step. `say` is told of
+    progress.
 
     Raises the MillraceError that a task raised, SplitFailed with the engine's own last words where it left none,
     ServiceError where the engine can't be started, StepRunning where a deferred step isn't done.
@@ -69,14 +79,15 @@ def run_on_cluster(
     name = name or job.__name__.lower()
     own = name if profile.runner == "emr" else f"{name}-{uuid.uuid4().hex[:8]}"  # two drivers at once don't meet
     folder = Work(work_folder(profile), own)
-    plan = plan.model_copy(update={"failures": folder.uri("failures")})
+    params = plan.params | ({"shuffle": folder.uri("shuffle")} if "shuffle" in plan.params else {})
+    plan = plan.model_copy(update={"failures": folder.uri("failures"), "params": params})
     folder.write("plan.json", plan.model_dump_json())
     groups = balance([weight(split) for split in splits], tasks_for(splits, profile))
     for number, group in enumerate(groups):
         folder.write(f"manifest/{number:05d}", "".join(f"{splits[index].to_json()}\n" for index in group))
     words = EngineWords(say)
     try:
-        counters = _start(job, folder, profile, words, deferred=deferred)
+        counters = _start(job, folder, profile, words, deferral)
         pairs = sorted(line for text in folder.read_all("output", "part-") for line in text.splitlines())
     except StepRunning:
         raise
@@ -93,8 +104,10 @@ def run_on_cluster(
         if profile.runner != "emr":
             folder.remove()
         raise
-    folder.remove()
-    return Outcome([JsonPairs().read(line) for line in pairs], counters)
+    if profile.runner != "emr":
+        folder.remove()
+    kept = folder.uri() if profile.runner == "emr" else None
+    return Outcome([JsonPairs().read(line) for line in pairs], counters, kept)
 
 
 def work_folder(profile: Profile) -> str:
@@ -179,7 +192,7 @@ class EngineWords(logging.Handler):
 
 
 def _start(
-    job: type[ColumnJob], folder: Work, profile: Profile, words: EngineWords, *, deferred: bool
+    job: type[ColumnJob], folder: Work, profile: Profile, words: EngineWords, deferral: Deferral | None
 ) -> dict[str, Any]:
     options = {"hadoop": hadoop_options, "spark": spark_options, "emr": emr_step_options}[profile.runner](
         folder, profile
@@ -187,7 +200,7 @@ def _start(
     args = ["-r", profile.runner, "--plan", folder.uri("plan.json"), "--output-dir", folder.uri("output"), *options]
     started = job(["--cleanup", "LOCAL_TMP", *args, "--no-cat-output", folder.uri("manifest")])
     with words.listening(), started.make_runner() as runner:
-        runner.deferred = deferred
+        runner.deferral = deferral
         try:
             runner.run()
         except FileNotFoundError as error:

@@ -16,7 +16,7 @@ from mrjob.emr import EMRJobRunner
 from mrjob.fs.composite import CompositeFilesystem
 from mrjob.fs.local import LocalFilesystem
 
-from millrace.mapreduce.failures import StepRunning
+from millrace.mapreduce.deferral import RUNNING, Deferral, StepRunning
 from millrace.mapreduce.hadoop import PackedTasks
 from millrace.mapreduce.store_fs import StoreFilesystem
 from millrace.mapreduce.task import task_reference
@@ -30,10 +30,10 @@ REMEMBERED = timedelta(days=2)
 class EmrRunner(PackedTasks, EMRJobRunner):
     """mrjob's EMR runner, for `ColumnJob`s.
 
-    `deferred` makes `run` raise StepRunning as soon as the step is submitted, unless it is done.
+    With a `deferral`, `run` raises StepRunning as soon as the step is submitted, unless it has ended.
     """
 
-    deferred = False
+    deferral: Deferral | None = None
     _fs: Any
 
     def __init__(self, mrjob_cls: type[Any], **kwargs: Any) -> None:
@@ -62,7 +62,7 @@ class EmrRunner(PackedTasks, EMRJobRunner):
         super()._launch()
 
     def _finish_run(self) -> None:
-        if self.deferred and self._step_state() in ("PENDING", "RUNNING"):
+        if self.deferral is not None and self._step_state() in RUNNING:
             raise StepRunning(self._cluster_id, self._step_ids[-1])
         super()._finish_run()
 
@@ -76,14 +76,16 @@ class EmrRunner(PackedTasks, EMRJobRunner):
         for cluster in self._clusters(client):
             for page in client.get_paginator("list_steps").paginate(ClusterId=cluster):
                 for step in page["Steps"]:
-                    if step["Name"] == self._step_name(0) and self._can_follow(step["Status"]["State"]):
+                    if step["Name"] == self._step_name(0) and self._can_follow(step):
                         return cluster, str(step["Id"])
         return None
 
-    def _can_follow(self, state: str) -> bool:
-        """Whether a step's output comes or is there: that of one whose pairs were read is gone."""
+    def _can_follow(self, step: dict[str, Any]) -> bool:
+        """Whether a step's output comes or is there (that of one whose stage was done is gone), or its end is awaited."""
+        state = step["Status"]["State"]
         done = state == "COMPLETED" and self.fs.exists(f"{self._output_dir.rstrip('/')}/_SUCCESS")
-        return done or state in ("PENDING", "RUNNING")
+        awaited = self.deferral is not None and step["Id"] == self.deferral.awaited
+        return done or awaited or state in RUNNING
 
     def _clusters(self, client: Any) -> Iterator[str]:
         if self._opts["cluster_id"]:

@@ -9,7 +9,7 @@ import traceback
 import uuid
 from typing import Any
 
-from millrace.errors import MillraceError, SplitFailed, WorkError
+from millrace.errors import MillraceError, SplitFailed
 from millrace.storage.files import filesystem, open_output
 
 
@@ -18,14 +18,6 @@ class TaskTraceback(Exception):
 
     def __str__(self) -> str:
         return "in the task:\n" + str(self.args[0])
-
-
-class StepRunning(WorkError):
-    """A step was submitted and still runs: nothing failed, and whoever waits may do so without a process."""
-
-    def __init__(self, cluster: str, step: str) -> None:
-        super().__init__(f"step {step} runs on cluster {cluster}")
-        self.cluster, self.step = cluster, step
 
 
 def describe(error: BaseException) -> dict[str, Any]:

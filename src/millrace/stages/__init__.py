@@ -134,6 +134,8 @@ def run_one(stage: str, run: Run) -> StageResult:
             raise refused from error
         error.add_note(where)
         raise
+    if run.held:
+        run.release()
     result = result.model_copy(update={"seconds": round(time.monotonic() - started, 3)})
     words = result.details.get("words", "")
     ledger = f": {result.ledger}" if result.ledger is not None else ""
