@@ -25,7 +25,7 @@ SCHEMA = pa.schema([("x", pa.int64()), ("data_interval", pa.string())])
 DAY = "2026-01-05"
 
 
-@pytest.fixture(scope="module", params=["file", "s3"])
+@pytest.fixture(scope="module", params=["file", "s3", "hdfs"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A folder of its own on one of the stores."""
     with pytest.MonkeyPatch.context() as patch:

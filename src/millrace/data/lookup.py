@@ -19,11 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import xxhash
 
 from millrace.data.hashing import hash_values
 from millrace.data.shard import KeyValue, ShardPlan, shard_of, typed_keys
+from millrace.errors import CorruptData
 
 OpenFile = Callable[[str], pa.NativeFile]  # a path below the table → an open file, or a FileNotFoundError
+DIGEST = 8  # bytes of an index's checksum
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -62,7 +65,7 @@ def index_path(part: str) -> str:
 
 
 def key_index(keys: pa.Array | pa.ChunkedArray) -> bytes:
-    """The index of a part whose key column this is, rows of equal keys being neighbours, as an Arrow file.
+    """The index of a part whose key column this is, rows of equal keys being neighbours: an Arrow file after its xxh64.
 
     Columns: ``hash`` uint64, rising (`hashing.hash_values`), ``start`` int64, ``rows`` int64.
     """
@@ -75,7 +78,8 @@ def key_index(keys: pa.Array | pa.ChunkedArray) -> bytes:
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return sink.getvalue()
+    content = sink.getvalue()
+    return xxhash.xxh64_digest(content) + content
 
 
 def candidates(parts: Iterable[PartLike], plan: ShardPlan, key: KeyValue | None) -> list[PartLike]:
@@ -170,9 +174,13 @@ def _find_by_index(path: str, key_hash: np.uint64 | None, open_file: OpenFile) -
     if key_hash is None:
         return None
     try:
-        index = pa.ipc.open_file(open_file(index_path(path)))
+        content = open_file(index_path(path)).read_buffer()
     except FileNotFoundError:
         return None
+    if xxhash.xxh64_digest(memoryview(content)[DIGEST:]) != content[:DIGEST].to_pybytes():
+        hint = "run the stage shard again with --force"
+        raise CorruptData("a lookup index has changed since it was written", found=index_path(path), hint=hint)
+    index = pa.ipc.open_file(content[DIGEST:])
     if not index.num_record_batches:
         return 0, 0
     batch = index.get_batch(0)

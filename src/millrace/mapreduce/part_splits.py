@@ -13,6 +13,7 @@ from millrace.errors import CorruptData
 from millrace.mapreduce.splits import SPLIT_SIZE, row_group_splits
 from millrace.storage.files import SourceFile, table_filesystem
 from millrace.storage.parts import Part
+from millrace.storage.seal import check_seal
 
 INTERVAL = "data_interval"
 
@@ -37,10 +38,12 @@ def split_parts(uri: str, parts: Iterable[Part], split_size: int = SPLIT_SIZE) -
 
 
 def open_part(path: str) -> pa.NativeFile:
-    """Open a part, named by its table's URI and its path, for random access."""
+    """Open a part, named by its table's URI and its path. Raises CorruptData where its footer is damaged."""
     folder, _, name = path.rpartition("/")
     system, prefix = table_filesystem(folder)
-    return system.open_input_file(prefix + name)
+    file = system.open_input_file(prefix + name)
+    check_seal(file, path)
+    return file
 
 
 def read_part(
@@ -60,6 +63,7 @@ def read_part(
         with pq.ParquetFile(open_part(split.path), page_checksum_verification=True) as file:
             wanted = None if columns is None else [column for column in columns if column != INTERVAL]
             groups = list(split.row_groups) if split.row_groups is not None else list(range(file.num_row_groups))
+            missing = sum(file.metadata.row_group(group).num_rows for group in groups)
             for batch in file.iter_batches(batch_rows, groups, wanted, use_threads=False):
                 if columns is None or INTERVAL in columns:
                     interval = pa.repeat(pa.scalar(split.interval, pa.string()), batch.num_rows)
@@ -67,7 +71,10 @@ def read_part(
                 for field in schema or ():
                     if field.name not in batch.schema.names:
                         batch = batch.append_column(field, pa.nulls(batch.num_rows, field.type))
+                missing -= batch.num_rows
                 yield batch if columns is None else batch.select(list(columns))
-    except (OSError, pa.ArrowInvalid) as error:
+            if missing:  # a damaged page header may pass for the end of a column
+                raise ValueError(f"{missing:,} rows are missing")
+    except (OSError, ValueError) as error:
         reason = str(error).split("\n")[0][:200]
         raise CorruptData("a file of a table can't be read", found=f"{split.path}: {reason}") from error

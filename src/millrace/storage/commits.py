@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+import xxhash
 from deltalake.transaction import AddAction, RemoveAction
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +25,7 @@ from millrace.storage.parts import INTERVAL, Part, stored_schema
 EVERYTHING: Literal["everything"] = "everything"
 PARTITION_COLUMNS = (INTERVAL, "shard")
 METADATA = "millrace"
+CHECKSUM = "millrace_xxh64"
 Replace = Collection[str] | Literal["everything"]
 
 
@@ -119,17 +121,30 @@ class Commit:
                 "a part has other columns than the schema", expected=str(self.schema.names), found=str(sorted(extra))
             )
 
-    def metadata(self) -> dict[str, Any]:
-        """The commit metadata: one JSON text, since Delta's own JSON knows neither infinity nor our order of keys."""
+    def live_after(self, before: Iterable[Part]) -> list[Part]:
+        """The files of the version that this commit makes of a version with the files `before`."""
+        return [part for part in before if not self._replaces(part)] + self.files
+
+    def _replaces(self, part: Part) -> bool:
+        return self.replace == EVERYTHING or part.interval in self.replace
+
+    def metadata(self, before: Iterable[Part]) -> dict[str, Any]:
+        """The commit metadata upon a version with the files `before`, and its checksum.
+
+        One JSON text, since Delta's own JSON knows neither infinity nor our order of keys.
+        """
         record = {
             "transaction": self.transaction,
             "ledger": self.full_ledger().model_dump(),
             "replaced": self.replace if self.replace == EVERYTHING else sorted(self.replace),
             "inputs": dict(self.inputs),
             "checksums": {part.path: part.checksum for part in self.files},
+            "live": digest_of(self.live_after(before)),
+            "columns": {field.name: str(field.type) for field in self.stored},
             "details": dict(self.details),
         }
-        return {METADATA: json.dumps(record, ensure_ascii=False)}
+        text = json.dumps(record, ensure_ascii=False)
+        return {METADATA: text, CHECKSUM: xxhash.xxh64_hexdigest(text.encode())}
 
     def add_actions(self) -> list[AddAction]:
         """One Delta action per file."""
@@ -142,12 +157,15 @@ class Commit:
         return [
             RemoveAction(part.path, True, moment, part.size, dict(part.partition))
             for part in files
-            if self.replace == EVERYTHING or part.interval in self.replace
+            if self._replaces(part)
         ]
 
 
 class CommitRecord(BaseModel):
-    """What the log of a table says about one of its versions. `checksums`: path of each file it added → xxh64, hex."""
+    """What the log of a table says about one of its versions.
+
+    `checksums`: path of each file it added → xxh64, hex. `live`: `digest_of` all its files. `columns`: name → type.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -158,7 +176,20 @@ class CommitRecord(BaseModel):
     replaced: list[str] | Literal["everything"]
     inputs: dict[str, Any]
     checksums: dict[str, str]
+    live: str
+    columns: dict[str, str]
     details: dict[str, Any]
+
+    def fits(self, parts: Iterable[Part], schema: pa.Schema) -> bool:
+        """Whether these are the files and columns of the version; a step that only adds columns has no record."""
+        found = {field.name: str(field.type) for field in schema}
+        return digest_of(parts) == self.live and self.columns.items() <= found.items()
+
+
+def digest_of(parts: Iterable[Part]) -> str:
+    """A checksum (xxh64, hex) of the files of a version: path, bytes, rows and partition of each, in any order."""
+    lines = sorted(json.dumps([part.path, part.size, part.rows, sorted(part.partition.items())]) for part in parts)
+    return xxhash.xxh64_hexdigest("\n".join(lines).encode())
 
 
 def read_log(system: pafs.FileSystem, root: str, version: int) -> list[dict[str, Any]]:
@@ -171,18 +202,23 @@ def read_log(system: pafs.FileSystem, root: str, version: int) -> list[dict[str,
         raise CorruptData("a file of the table's log is gone or damaged", found=path, hint=str(error)) from error
 
 
-def read_time(actions: Iterable[Mapping[str, Any]]) -> datetime | None:
-    """When a version was committed (UTC)."""
-    for action in actions:
-        if "commitInfo" in action:
-            return datetime.fromtimestamp(action["commitInfo"]["timestamp"] / 1000, UTC)
-    return None
+def read_time(info: Mapping[str, Any]) -> datetime:
+    """When a version was committed (UTC), by the clock of its driver."""
+    return datetime.fromtimestamp(info["timestamp"] / 1000, UTC)
 
 
 def read_record(actions: Iterable[Mapping[str, Any]], version: int) -> CommitRecord | None:
-    """The record in one version's actions; None where a version only changed the schema."""
+    """The record in one version's actions; None where a version only changed the schema.
+
+    Raises CorruptData where it isn't as it was committed.
+    """
     for action in actions:
         info = action.get("commitInfo", {})
+        if CHECKSUM in info and xxhash.xxh64_hexdigest(info.get(METADATA, "").encode()) != info[CHECKSUM]:
+            raise CorruptData("the record of a commit has changed since it was written", found=f"version {version}")
         if METADATA in info:
-            return CommitRecord(version=version, timestamp=read_time(actions), **json.loads(info[METADATA]))
+            try:
+                return CommitRecord(version=version, timestamp=read_time(info), **json.loads(info[METADATA]))
+            except (KeyError, ValueError) as error:
+                raise CorruptData("the record of a commit is damaged", found=f"version {version}") from error
     return None

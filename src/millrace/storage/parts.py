@@ -22,6 +22,7 @@ from millrace.storage import faults
 from millrace.storage.files import open_output, table_filesystem
 from millrace.storage.part_stats import PartStats
 from millrace.storage.refusals import write_refused
+from millrace.storage.seal import sealed
 
 INTERVAL = "data_interval"
 ROW_GROUP_ROWS = 131_072
@@ -95,7 +96,8 @@ class PartWriter:
 
     The file lies below ``data_interval=…/(shard=…/)`` as `partition` says, under `name` and a suffix of its own, so
     that attempts of one task never meet. `schema` is the table's; its partition columns aren't written into the file.
-    Reading order inside a partition follows `name`: give each task's parts names that sort. Every page carries a CRC.
+    Reading order inside a partition follows `name`: give each task's parts names that sort. Every page carries a CRC,
+    the footer a seal.
 
         with PartWriter(uri, {"data_interval": "2026-01-05"}, schema, "00007") as writer:
             for batch in batches:
@@ -147,7 +149,9 @@ class PartWriter:
             try:
                 self._flush()
                 if self._writer is not None and self._sink is not None:
+                    self._sink.hold()
                     self._writer.close()
+                    self._sink.release()
                     self._sink.close()
             except (OSError, pa.ArrowException) as error:
                 self.abort()
@@ -237,17 +241,31 @@ class _Checksummed:
     def __init__(self, stream: pa.NativeFile) -> None:
         self._stream = stream
         self._hash = xxhash.xxh64()
+        self._held: bytearray | None = None
         self.size = 0
         self.closed = False
 
+    def hold(self) -> None:
+        """Keep what is written from now on: the footer."""
+        self._held = bytearray()
+
+    def release(self) -> None:
+        """Write what was kept, sealed."""
+        ending, self._held = self._held, None
+        if ending is not None:
+            self.write(sealed(bytes(ending)))
+
     def write(self, data: bytes) -> int:
+        if self._held is not None:
+            self._held += data
+            return len(data)
         self._hash.update(data)
         self.size += len(data)
         self._stream.write(data)
         return len(data)
 
     def tell(self) -> int:
-        return self.size
+        return self.size + len(self._held or b"")
 
     def flush(self) -> None:
         self._stream.flush()

@@ -1,9 +1,10 @@
-"""Reading a version: its schema, its files in a fixed order, and its rows with every page checked."""
+"""Reading a version: its schema, its files in a fixed order, and its rows with every footer and page checked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,13 +14,15 @@ import xxhash
 from deltalake import DeltaTable
 
 from millrace.errors import CorruptData, WorkError
-from millrace.storage.parts import INTERVAL, Part
+from millrace.storage.parts import Part
 from millrace.storage.refusals import plain
+from millrace.storage.seal import check_seal
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads  # imports pandas: below, only where rows are read
 
 BLOCK = 4 * 1024 * 1024
+AT_ONCE = 16  # footers looked at, at a time
 
 
 def arrow_schema(handle: DeltaTable) -> pa.Schema:
@@ -27,39 +30,56 @@ def arrow_schema(handle: DeltaTable) -> pa.Schema:
     return pa.schema(handle.schema().to_arrow())
 
 
-def list_parts(handle: DeltaTable, intervals: Collection[str] | None = None) -> list[Part]:
+def list_parts(handle: DeltaTable) -> list[Part]:
     """The files of a version in reading order; of their statistics the log's snapshot gives only the number of rows."""
     actions = pa.RecordBatchReader.from_stream(
         handle.get_add_actions(flatten=True)
     ).read_all()  # no pandas, as pa.table
     keys = {name: f"partition.{name}" for name in handle.metadata().partition_columns}
     kept = actions.select(["path", "size_bytes", "num_records", *keys.values()])
-    parts = [
-        Part(
-            path=row["path"],
-            rows=row["num_records"],
-            size=row["size_bytes"],
-            partition={name: str(row[key]) for name, key in keys.items()},
-            stats=json.dumps({"numRecords": row["num_records"]}),
-        )
-        for row in kept.to_pylist()
-    ]
-    wanted = parts if intervals is None else [part for part in parts if part.interval in intervals]
-    return sorted(wanted, key=lambda part: part.order)
+    with Reads(handle.table_uri):  # a damaged log may lack the number of rows
+        parts = [
+            Part(
+                path=row["path"],
+                rows=row["num_records"],
+                size=row["size_bytes"],
+                partition={name: str(row[key]) for name, key in keys.items()},
+                stats=json.dumps({"numRecords": row["num_records"]}),
+            )
+            for row in kept.to_pylist()
+        ]
+    return sorted(parts, key=lambda part: part.order)
 
 
-def dataset(
-    handle: DeltaTable, system: pafs.FileSystem, root: str, intervals: Collection[str] | None
-) -> pads.FileSystemDataset:
-    """The files of a version as a dataset, in reading order, so that equal tables read as equal rows."""
+def dataset(schema: pa.Schema, system: pafs.FileSystem, root: str, parts: Sequence[Part]) -> pads.FileSystemDataset:
+    """These files of a version as a dataset, in their order, so that equal tables read as equal rows.
+
+    Files are left out by their partition and the bounds in their sealed footers, not by those in the log.
+    """
     import pyarrow.dataset as pads
 
     table = pafs.SubTreeFileSystem(root, system) if root else system
-    pruning = [(INTERVAL, "in", sorted(intervals))] if intervals else None
-    whole = handle.to_pyarrow_dataset(filesystem=table, file_pruning_predicate=pruning)
-    by_path = {fragment.path: fragment for fragment in whole.get_fragments()}
-    fragments = [by_path[part.path] for part in list_parts(handle, intervals)]
-    return pads.FileSystemDataset(fragments, arrow_schema(handle), whole.format, table)
+    check_seals(table, [part.path for part in parts])
+    kind = pads.ParquetFileFormat()
+
+    def fragment(part: Part) -> pads.ParquetFileFragment:
+        where = pc.scalar(True)
+        for name, value in part.partition.items():
+            where &= pc.field(name) == pa.scalar(value).cast(schema.field(name).type)
+        return kind.make_fragment(part.path, table, where)
+
+    return pads.FileSystemDataset([fragment(part) for part in parts], schema, kind, table)
+
+
+def check_seals(table: pafs.FileSystem, paths: Sequence[str]) -> None:
+    """Raise CorruptData where the footer of one of these files isn't as it was written, or a file is gone."""
+
+    def check(path: str) -> None:
+        with Reads(path), table.open_input_file(path) as file:
+            check_seal(file, path)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(check, paths))
 
 
 def scanner(
@@ -93,7 +113,7 @@ class Reads:
                 found=f"{self.uri}: {plain(error)}",
                 hint="a vacuum removes what is past its retention: read a newer version",
             ) from error
-        if isinstance(error, OSError | pa.ArrowInvalid):
+        if isinstance(error, OSError | ValueError):  # a page's header that says nonsense is a plain ValueError
             raise CorruptData("a file of the table is damaged", found=f"{self.uri}: {plain(error)}") from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ class Table:
 
     def parts(self, version: int | None = None, intervals: Collection[str] | None = None) -> list[Part]:
         """The files of a version in reading order (interval, shard, name), without their checksums."""
-        return reading.list_parts(self._open(version), intervals)
+        return self._parts(self._open(version), intervals)
 
     def intervals(self, version: int | None = None) -> dict[str, int]:
         """Rows of each data interval that has any, in order of interval."""
@@ -196,7 +196,7 @@ class Table:
         Returns the number of files. Raises CorruptData with the first file that is damaged or missing.
         """
         handle = self._open(version)
-        wanted = {part.path for part in reading.list_parts(handle, intervals)}
+        wanted = {part.path for part in self._parts(handle, intervals)}
         count = len(wanted)
         for number in range(handle.version(), -1, -1):
             if not wanted:
@@ -215,13 +215,15 @@ class Table:
         retention: timedelta = timedelta(days=30),
         *,
         protect: Collection[str | int] = (),
-        grace: timedelta = timedelta(days=1),
+        grace: timedelta | None = None,
         dry_run: bool = False,
+        removed: Callable[[str], None] = lambda path: None,
     ) -> list[str]:
         """Remove the files that nobody needs any more; see `millrace.storage.vacuum.vacuum`."""
-        from millrace.storage.vacuum import vacuum
+        from millrace.storage.vacuum import GRACE, vacuum
 
-        return vacuum(self, retention, protect=protect, grace=grace, dry_run=dry_run)
+        grace = GRACE if grace is None else grace
+        return vacuum(self, retention, protect=protect, grace=grace, dry_run=dry_run, removed=removed)
 
     def _handle(self) -> DeltaTable | None:
         try:
@@ -244,6 +246,18 @@ class Table:
         handle.load_as_version(version)
         return handle
 
+    def _parts(self, handle: DeltaTable, intervals: Collection[str] | None) -> list[Part]:
+        """The files of a version, as its log's snapshot says. Raises CorruptData where a stage committed others."""
+        parts = reading.list_parts(handle)
+        record = next(self.records(int(handle.version())), None)
+        if record is None or not record.fits(parts, reading.arrow_schema(handle)):
+            hint = "the log is damaged, or another program wrote to the table"
+            found = f"others in version {handle.version()} of {self.uri}"
+            raise CorruptData(
+                "the table's log", expected="the files and columns that a stage committed", found=found, hint=hint
+            )
+        return parts if intervals is None else [part for part in parts if part.interval in intervals]
+
     def _create(self, commit: Commit) -> int:
         create_table_with_add_actions(
             self.uri,
@@ -253,7 +267,7 @@ class Table:
             partition_by=commit.partition_by,
             configuration=CONFIGURATION,
             storage_options=delta_options(self.uri),
-            commit_properties=_properties(commit, 0),
+            commit_properties=_properties(commit, 0, []),
         )
         return 0
 
@@ -264,12 +278,13 @@ class Table:
         if added:
             handle.alter.add_columns(added, commit_properties=CommitProperties(max_commit_retries=0))
         version = int(handle.version()) + 1
+        before = reading.list_parts(handle)
         handle.create_write_transaction(
-            [*commit.add_actions(), *commit.remove_actions(reading.list_parts(handle))],
+            [*commit.add_actions(), *commit.remove_actions(before)],
             "append",
             Schema.from_arrow(commit.stored),
             commit.partition_by,
-            commit_properties=_properties(commit, version),
+            commit_properties=_properties(commit, version, before),
         )
         return version
 
@@ -312,15 +327,17 @@ class Table:
         missing = [name for name in columns or () if name not in schema.names]
         if missing:
             raise InputError("no such column", expected=f"one of {', '.join(schema.names)}", found=repr(missing[0]))
-        dataset = reading.dataset(handle, self._system, self._root, intervals)
+        parts = self._parts(handle, intervals)
+        with reading.Reads(self.uri):
+            dataset = reading.dataset(schema, self._system, self._root, parts)
         return reading.scanner(dataset, columns, where, batch_rows)
 
 
-def _properties(commit: Commit, version: int) -> CommitProperties:
+def _properties(commit: Commit, version: int, before: Sequence[Part]) -> CommitProperties:
     """The transaction carries the version that it makes, so that `committed` finds it in the snapshot alone."""
     names = [commit.transaction, *filter(None, [commit.known_as])]
     return CommitProperties(
-        custom_metadata=commit.metadata(),
+        custom_metadata=commit.metadata(before),
         max_commit_retries=0,
         app_transactions=[Transaction(name, version) for name in names],
     )
