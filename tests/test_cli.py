@@ -57,6 +57,11 @@ def test_run_status_lookup_vacuum_and_rollback(orders: Path) -> None:
 
 
 def test_errors_have_an_exit_status_and_one_message(orders: Path) -> None:
+    unreachable = call("run", "orders", "-r", "hadoop")
+    assert unreachable.exit_code == 2
+    assert "hadoop can't run with the profile local, which keeps its tables on this machine" in unreachable.stderr
+    assert "another runner: inline, local, spark" in unreachable.stderr
+    assert "expected Input should be 'inline', 'local'" in call("run", "orders", "-r", "spork").stderr
     wrong = call("run", "ordrs")
     assert wrong.exit_code == 2
     assert "did you mean 'orders'?" in wrong.stderr

@@ -129,7 +129,7 @@ def init(name: str, files: tuple[str, ...], label: str | None, force: bool, as_j
 @click.option("--from", "first", type=click.Choice(STAGES), help="First stage to run.")
 @click.option("--until", "last", type=click.Choice(STAGES), help="Last stage to run.")
 @what_if
-@click.option("-r", "--runner", type=click.Choice(["inline", "local"]), help="mrjob runner (default: the profile's).")
+@click.option("-r", "--runner", help="inline, local, hadoop, emr or spark, as the profile allows (default: its own).")
 @click.option("--force", is_flag=True, help="Do the run's interval again even where nothing changed.")
 @click.option("--approve", "approved", is_flag=True, help="Say yes to a promotion that awaits a person.")
 @PROFILE

@@ -240,13 +240,20 @@ def _listing(name: str, error: ValidationError) -> str:
     return f"the profile {name} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}\n" + "\n".join(lines)
 
 
+def usable_runners(profile: Profile) -> tuple[str, ...]:
+    """The runners whose tasks reach the profile's tables, whatever its own runner is."""
+    nodes = ("hadoop", "emr", *(() if "local" in profile.spark.master else ("spark",)))
+    shared = "://" in profile.root and not profile.root.startswith("file://")
+    return tuple(runner for runner in RUNNERS if shared or runner not in nodes)
+
+
 def check_reach(profile: Profile) -> None:
     """Raise ProfileError where the runner's tasks work on other machines and the tables are on this one's disk."""
-    needs = profile.runner in ("hadoop", "emr") or (profile.runner == "spark" and "local" not in profile.spark.master)
-    shared = "://" in profile.root and not profile.root.startswith("file://")
-    if needs and not shared:
+    usable = usable_runners(profile)
+    if profile.runner not in usable:
         raise ProfileError(
-            f"the profile {profile.name} runs on {profile.runner}, but keeps its tables on this machine",
+            f"{profile.runner} can't run with the profile {profile.name}, which keeps its tables on this machine",
             expected="a root that all nodes reach, such as hdfs:// or s3://",
             found=profile.root,
+            hint=f"name another profile, or another runner: {', '.join(usable)}",
         )

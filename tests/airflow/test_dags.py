@@ -94,6 +94,32 @@ def test_the_form_starts_with_what_the_pipeline_file_says(
     assert form.get_param("date").schema["title"] == "Day of data"
 
 
+@pytest.mark.parametrize(
+    ("settings", "runners"),
+    [
+        ("runner: spark\n", ["inline", "local", "spark"]),
+        ("root: s3://lake\n", ["inline", "local", "hadoop", "emr", "spark"]),
+        ("spark: {master: yarn}\n", ["inline", "local"]),
+    ],
+)
+def test_the_form_offers_the_runners_that_reach_the_tables(
+    write_pipeline: Callable[..., Path],
+    parse: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: str,
+    runners: list[str],
+) -> None:
+    write_pipeline()
+    (tmp_path / "mine.yaml").write_text(settings)
+    monkeypatch.setenv("MILLRACE_PROFILES", str(tmp_path))
+    monkeypatch.setenv("MILLRACE_PROFILE", "mine")
+    for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):  # what the profile of S3 puts there goes with the test
+        monkeypatch.setenv(variable, "nowhere")
+    for dag in parse().values():
+        assert dag.params.get_param("runner").schema["enum"] == [None, *runners]
+
+
 def test_without_intervals_no_date_is_asked(write_pipeline: Callable[..., Path], parse: Callable[..., Any]) -> None:
     path = write_pipeline(more="sample: {method: random, rows: 10}")
     path.write_text(

@@ -16,7 +16,7 @@ from millrace import pipeline_file
 from millrace.airflow.operators import AnnounceOperator, PromotionGate, ScoreOperator, StageOperator
 from millrace.airflow.timetable import PipelineTimetable
 from millrace.errors import PipelineFileError
-from millrace.profiles import Runner, load_profile, pipelines_folder
+from millrace.profiles import load_profile, pipelines_folder, usable_runners
 from millrace.spec import Interval, Pipeline, Sample, format_duration
 from millrace.stage_names import LEARNING, SCORING, TRAINING
 
@@ -24,6 +24,13 @@ POOL = "millrace_jobs"
 JOBS = frozenset({"check", "clean", "shard", "stats", "sample", "score"})  # they read rows with map/reduce: one pool
 EVEN_IF_REJECTED = TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS  # a person's no skips promote and compress
 TIMEOUT = timedelta(hours=6)
+WHERE = {
+    "inline": "inline (one process)",
+    "local": "local (all cores)",
+    "hadoop": "hadoop (YARN)",
+    "emr": "emr (steps of an EMR cluster)",
+    "spark": "spark",
+}
 WHAT_IF = "Changed, the run is a what-if with a report of its own."
 STEPS: dict[Interval, timedelta] = {
     "hourly": timedelta(hours=1),
@@ -232,15 +239,17 @@ def date_params(kind: Interval) -> dict[str, Param]:
 
 
 def run_params() -> dict[str, Param]:
-    """Fields that training and scoring share."""
+    """Fields that training and scoring share; of the runners, those that reach the profile's tables."""
+    profile = load_profile()
+    usable = usable_runners(profile)
     return {
         "runner": Param(
             None,
             type=["null", "string"],
-            enum=[None, *get_args(Runner)],
-            values_display={"null": f"as the profile says: {load_profile().runner}"},
+            enum=[None, *usable],
+            values_display={"null": f"as the profile says: {profile.runner}"},
             title="Runner",
-            description="Where map and reduce tasks run: inline (one process) or local (all cores).",
+            description=f"Where map and reduce tasks run: {', '.join(WHERE[each] for each in usable)}.",
         ),
         "force": Param(
             False,

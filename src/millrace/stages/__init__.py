@@ -79,6 +79,7 @@ def open_run(
         options=_checked(given),
         say=say,
     )
+    run.cluster()  # a runner that doesn't reach the tables is refused before any work
     if date == "":
         return run
     if date is None:
