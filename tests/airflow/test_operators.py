@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 from millrace.airflow import operators
 from millrace.airflow.dag_builder import champion_asset
 from millrace.errors import CheckFailed, GateClosed, RequestError, ServiceError, SplitFailed
+from millrace.mapreduce.deferral import Deferral
 
 
 class Task:
@@ -44,7 +45,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     seen: list[tuple[Any, ...]] = []
 
     def run(task: Any, *arguments: Any) -> dict[str, Any]:
-        seen.append((task.pipeline, task.stage, *arguments))
+        *told, deferral = arguments
+        assert deferral == Deferral()
+        seen.append((task.pipeline, task.stage, *told))
         return {"stage": task.stage, "version": 7, "details": {"rows": 0, "words": "2018-04-01: NO ROWS YET"}}
 
     monkeypatch.setattr(operators, "run", run)

@@ -11,13 +11,15 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException, TaskDeferred
 from airflow.sdk.timezone import utcnow
 
 from millrace.airflow.dates import context_date
 from millrace.airflow.links import ReportLink
 from millrace.airflow.quiet import ignore_probing
+from millrace.airflow.trigger import StepTrigger
 from millrace.errors import CheckFailed, GateClosed, MillraceError, RequestError
+from millrace.mapreduce.deferral import Deferral, StepRunning
 from millrace.spec import Interval
 
 log = logging.getLogger("millrace")
@@ -29,14 +31,13 @@ SHAPING = ("window", "sample_method", "sample_rows")  # what a what-if run chang
 OPTIONS = (*SHAPING, "runner", "force")
 
 
-class StageOperator(BaseOperator):
-    """Runs one stage of one pipeline on the interval of the DAG run; returns the stage's result.
+class DeferrableStage(BaseOperator):
+    """A task that runs stages. Where a stage waits for a step on EMR, the task is deferred: it holds no worker, and
+    runs its stages again when the step has ended. Stages find what they have done, and the step by its name.
 
-    The training stages that ran before hand their table versions over by XCom. `check` of an interval without a row is
-    shown as skipped, where people look; the night goes on with the other intervals of its window.
+    A task that is ended or cleared meanwhile leaves the step alone: its next attempt follows it.
     """
 
-    ui_color = "#dceefb"
     operator_extra_links = (ReportLink(),)
 
     def __init__(self, *, pipeline: str, stage: str, interval: Interval, earlier: Sequence[str] = (), **kwargs: Any):
@@ -49,21 +50,63 @@ class StageOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         """Run the stage; a failure's probable cause is logged before the traceback."""
+        with explained(self.stage):
+            return self.attempt(context, Deferral())
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """As `execute`, after a step has ended, or took too long."""
+        with explained(self.stage):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def resume(self, context: Any, event: dict[str, str]) -> dict[str, Any]:
+        """Go on where the step has ended."""
+        log.info("step %s is %s", event["step"], event["state"])
+        return self.attempt(context, Deferral(awaited=event["step"]))
+
+    def attempt(self, context: Any, deferral: Deferral) -> dict[str, Any]:
+        """Run the stages as far as they go without waiting for a step."""
+        try:
+            return self.work(context, deferral)
+        except StepRunning as running:
+            log.info("waiting for step %s on cluster %s", running.step, running.cluster)
+            trigger = StepTrigger(running.cluster, running.step)
+            raise TaskDeferred(trigger=trigger, method_name="resume", timeout=time_left(self, context)) from None
+
+    def work(self, context: Any, deferral: Deferral) -> dict[str, Any]:
+        """The stages of the task; returns a result. Raises StepRunning where one waits for a step."""
+        raise NotImplementedError
+
+
+class StageOperator(DeferrableStage):
+    """Runs one stage of one pipeline on the interval of the DAG run; returns the stage's result.
+
+    The training stages that ran before hand their table versions over by XCom. `check` of an interval without a row is
+    shown as skipped, where people look; the night goes on with the other intervals of its window.
+    """
+
+    ui_color = "#dceefb"
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        """Run the stage, the first of a night after those of the night before."""
         if not self.earlier:
             wait_for_earlier_run(context)
-        with explained(self.stage):
-            options = stage_options(context)
-            answer = result_of(context, GATE).get("chosen_options", ()) if self.stage == "promote" else ()
-            if ApprovalOperator.APPROVE in answer:
-                options["approved"] = True
-            result = run(self, context_date(context, self.interval), options, versions(context, self.earlier))
-            if self.stage == "check" and result["details"].get("rows") == 0:
-                context["ti"].xcom_push("return_value", result)  # the stages that follow work on the other intervals
-                raise AirflowSkipException(f"{result['details']['words']}: see the warning above")
-            return result
+        return super().execute(context)
+
+    def work(self, context: Any, deferral: Deferral) -> dict[str, Any]:
+        """One stage."""
+        options = stage_options(context)
+        answer = result_of(context, GATE).get("chosen_options", ()) if self.stage == "promote" else ()
+        if ApprovalOperator.APPROVE in answer:
+            options["approved"] = True
+        date = context_date(context, self.interval)
+        result = run(self, date, options, versions(context, self.earlier), deferral)
+        if self.stage == "check" and result["details"].get("rows") == 0:
+            context["ti"].xcom_push("return_value", result)  # the stages that follow work on the other intervals
+            raise AirflowSkipException(f"{result['details']['words']}: see the warning above")
+        return result
 
 
-class ScoreOperator(BaseOperator):
+class ScoreOperator(DeferrableStage):
     """Runs a stage of scoring once for each interval that a training run announced.
 
     `score` itself works on the newest tables: it does what the champion hasn't scored yet. What comes after it
@@ -71,33 +114,25 @@ class ScoreOperator(BaseOperator):
     """
 
     ui_color = "#dff5e3"
-    operator_extra_links = (ReportLink(),)
 
-    def __init__(
-        self, *, pipeline: str, stage: str, interval: Interval, asset: Asset, earlier: Sequence[str] = (), **kwargs: Any
-    ):
-        super().__init__(task_id=stage, **kwargs)
-        self.pipeline = pipeline
-        self.stage = stage
-        self.interval = interval
+    def __init__(self, *, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.asset = asset
-        self.earlier = tuple(earlier)
-        self.report: str | None = None
 
-    def execute(self, context: Any) -> dict[str, Any]:
+    def work(self, context: Any, deferral: Deferral) -> dict[str, Any]:
         """One stage run per announced interval, oldest first: events that came together are one DAG run."""
-        with explained(self.stage):
-            announced = announcements(context, self.asset)
-            if context["params"].get("date") or not announced:
-                announced = {context_date(context, self.interval): {}}
-            elif all(each.get("model_version") is None for each in announced.values()):
-                raise AirflowSkipException("no model was good enough to become champion yet: nothing to score with")
-            results = []
-            for date, training in sorted(announced.items()):
-                options = stage_options(context) | training.get("options", {})
-                before = versions(context, self.earlier)
-                results.append(run(self, date, options, training.get("versions", {}) | before if before else None))
-            return results[-1] | {"dates": sorted(announced)}
+        announced = announcements(context, self.asset)
+        if context["params"].get("date") or not announced:
+            announced = {context_date(context, self.interval): {}}
+        elif all(each.get("model_version") is None for each in announced.values()):
+            raise AirflowSkipException("no model was good enough to become champion yet: nothing to score with")
+        results = []
+        for date, training in sorted(announced.items()):
+            options = stage_options(context) | training.get("options", {})
+            before = versions(context, self.earlier)
+            upstream = training.get("versions", {}) | before if before else None
+            results.append(run(self, date, options, upstream, deferral))
+        return results[-1] | {"dates": sorted(announced)}
 
 
 class AnnounceOperator(BaseOperator):
@@ -194,7 +229,11 @@ def probable_cause(error: BaseException) -> str:
 
 
 def run(
-    task: StageOperator | ScoreOperator, date: str, options: dict[str, Any], upstream: dict[str, int] | None
+    task: DeferrableStage,
+    date: str,
+    options: dict[str, Any],
+    upstream: dict[str, int] | None,
+    deferral: Deferral,
 ) -> dict[str, Any]:
     """Run a task's stage with its progress in the task's log; returns its result as small JSON."""
     from millrace import stages
@@ -204,11 +243,18 @@ def run(
     log.info("%s %s, %s%s", task.pipeline, task.stage, date, told)
     opened = stages.open_run(task.pipeline, date, options=options, say=log.info)
     task.report = opened.name
-    result = stages.run_one(task.stage, replace(opened, upstream=upstream or {}))
+    result = stages.run_one(task.stage, replace(opened, upstream=upstream or {}, deferral=deferral))
     small = result.model_dump(mode="json")
     if len(json.dumps(small)) > XCOM_LIMIT:
         small["details"] = {"left_out": f"details over {XCOM_LIMIT} bytes are in the table's history"}
     return dict(small)
+
+
+def time_left(task: BaseOperator, context: Any) -> timedelta | None:
+    """What is left of the task's `execution_timeout`: Airflow itself forgets it while a task is deferred."""
+    if task.execution_timeout is None:
+        return None
+    return max(context["ti"].start_date + task.execution_timeout - utcnow(), timedelta(0))
 
 
 def stage_options(context: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from millrace.airflow import config, guard
 from millrace.airflow.client import AirflowClient
 from millrace.errors import ServiceError
 from millrace.profiles import home as home_folder
-from millrace.profiles import pipelines_folder
+from millrace.profiles import load_profile, pipelines_folder, profiles_folder
 
 Progress = Callable[[str], None]
 POOL_SLOTS = 2
@@ -101,10 +101,13 @@ def start(
     ask for the admin's password, as other users of the machine can reach loopback too. Everything ends with `stop`, or
     with this process.
 
-    Raises ServiceError where another `up` holds this home, the port is taken, or a component doesn't come up within
-    `timeout` seconds (with the end of its log).
+    Tasks run with the profile that `MILLRACE_PROFILE` names, and with all that this process has in its environment.
+
+    Raises ProfileError where the profile is wrong, ServiceError where another `up` holds this home, the port is taken,
+    or a component doesn't come up within `timeout` seconds (with the end of its log).
     """
     began = time.monotonic()
+    load_profile()
     folder = home.absolute() / "airflow"
     folder.mkdir(parents=True, exist_ok=True)
     lock = take_lock(folder)
@@ -187,7 +190,10 @@ def end_leftovers(folder: Path) -> None:
 
 
 def clean_environment(home: Path, folder: Path) -> dict[str, str]:
-    """The components' environment: this home, this interpreter's programs first, and no setting of another Airflow."""
+    """The components' environment: this home, this interpreter's programs first, and no setting of another Airflow.
+
+    All else passes as it is, what leads to the store among it: `AWS_…`, `HADOOP_…`, `JAVA_HOME`.
+    """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW_")}
     loopback = "127.0.0.1,localhost"
     present = environment.get("NO_PROXY") or environment.get("no_proxy")
@@ -197,6 +203,7 @@ def clean_environment(home: Path, folder: Path) -> dict[str, str]:
         "AIRFLOW_CONFIG": str(folder / "airflow.cfg"),
         "MILLRACE_HOME": str(home.absolute()),
         "MILLRACE_PIPELINES": str(pipelines_folder()),
+        "MILLRACE_PROFILES": str(profiles_folder()),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}",
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,

@@ -81,7 +81,7 @@ class EmrRunner(PackedTasks, EMRJobRunner):
         return None
 
     def _can_follow(self, step: dict[str, Any]) -> bool:
-        """Whether a step's output comes or is there (that of one whose stage was done is gone), or its end is awaited."""
+        """Whether a step's output comes or is there (when its stage is done it is removed), or its end is awaited."""
         state = step["Status"]["State"]
         done = state == "COMPLETED" and self.fs.exists(f"{self._output_dir.rstrip('/')}/_SUCCESS")
         awaited = self.deferral is not None and step["Id"] == self.deferral.awaited
@@ -101,7 +101,7 @@ def emr_options(name: str, work: str, profile: Profile) -> list[str]:
     emr = profile.emr
     options = ["--label", name, "--owner", "millrace", "--region", profile.s3.region, "--release-label", emr.release]
     options += ["--application", "Hadoop", "--add-steps-in-batch", "--no-bootstrap-python", "--cleanup", "LOCAL_TMP"]
-    options += ["--cloud-tmp-dir", f"{work}/mrjob/", "--cloud-fs-sync-secs", "0"]
+    options += ["--cloud-tmp-dir", f"{work}/mrjob/", "--cloud-fs-sync-secs", "0", "--no-check-input-paths"]
     options += ["--check-cluster-every", str(emr.poll_seconds), "--emr-action-on-failure", "CONTINUE"]
     if emr.streaming_jar is not None:
         options += ["--hadoop-streaming-jar", emr.streaming_jar]

@@ -10,6 +10,8 @@ from mrjob.fs.base import Filesystem
 
 from millrace.storage.files import filesystem, open_output
 
+STORES = ("s3://", "s3a://", "s3n://", "hdfs://", "file://")
+
 
 class StoreFilesystem(Filesystem):
     """Files by URI. `hadoop_bin` is what mrjob asks the file system for, of all."""
@@ -26,7 +28,7 @@ class StoreFilesystem(Filesystem):
         return "3.0.0"
 
     def can_handle_path(self, path: str) -> bool:
-        return "://" in path
+        return path.startswith(STORES)  # of a failed step's logs, mrjob would fetch those that ssh leads to
 
     def exists(self, path_glob: str) -> bool:
         system, path, _ = filesystem(path_glob)
