@@ -39,7 +39,6 @@ class EmrRunner(PackedTasks, EMRJobRunner):
     def __init__(self, mrjob_cls: type[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._task = task_reference(mrjob_cls)
-        self._waited_for_logs_on_s3 = set(range(self._num_steps()))  # failures are told by the tasks themselves
 
     @property
     def fs(self) -> CompositeFilesystem:
@@ -48,6 +47,9 @@ class EmrRunner(PackedTasks, EMRJobRunner):
             self._fs.add_fs("s3", StoreFilesystem([]))
             self._fs.add_fs("local", LocalFilesystem())
         return self._fs
+
+    def _wait_for_logs_on_s3(self) -> None:
+        """mrjob would wait for ten minutes: tasks tell failures themselves, and counters are read where they are."""
 
     def _step_name(self, step_num: int) -> str:
         return f"{self._opts['label']}: Step {step_num + 1} of {self._num_steps()}"
