@@ -66,6 +66,8 @@ def _s3(process: int, endpoint: str | None, region: str | None, *keys: str | Non
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
         # a file is there when its close returns, and a failure to write is told where it happens
         background_writes=False,
+        # a small file is one put, which may be done twice, and not three requests of which the last may not
+        allow_delayed_open=True,
     )
 
 

@@ -1,9 +1,11 @@
-"""What the storage answers when it can't write, in words that say what to do."""
+"""What the storage answers when it can't do a thing: in words that say what to do, and whether to ask again."""
 
 from __future__ import annotations
 
 import errno
+import random
 import re
+import time
 
 from millrace.errors import WorkError
 
@@ -13,8 +15,30 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 FULL_WORDS = ("No space left on device", "File too large", "quota exceeded")
 FORBIDDEN_WORDS = ("Permission denied", "Operation not permitted", "Read-only file system", "AccessDenied")
 
+TRIES = 4
+PAUSE = 0.2  # seconds after the first failure; twice as long after each further one
 
-def plain(error: Exception) -> str:
+
+class Patience:
+    """How often a question to one store is asked again.
+
+    The clients themselves ask again after most failures; not where an answer was cut, and not for a conditional put.
+    A folder of this machine isn't asked twice.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._left = TRIES if "://" in uri and not uri.startswith("file://") else 1
+
+    def lasts(self, error: BaseException) -> bool:
+        """Wait, and tell whether to ask again after this failure: not where the store has refused in words."""
+        self._left -= 1
+        if self._left < 1 or is_refusal(error) or any(words in plain(error) for words in FULL_WORDS + FORBIDDEN_WORDS):
+            return False
+        time.sleep(PAUSE * 2 ** (TRIES - 1 - self._left) * random.uniform(0.5, 1))
+        return True
+
+
+def plain(error: BaseException) -> str:
     """The text of an error on one line; delta-rs paints its errors."""
     return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
 

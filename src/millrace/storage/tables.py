@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,11 +25,13 @@ from millrace.storage.files import table_filesystem
 from millrace.storage.ledger import Ledger
 from millrace.storage.object_store import delta_options
 from millrace.storage.parts import Part
-from millrace.storage.refusals import plain, write_refused
+from millrace.storage.probe import check_put_once
+from millrace.storage.refusals import Patience, plain, write_refused
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
 
+T = TypeVar("T")
 ATTEMPTS = 100
 FOREVER = "interval 36500 days"
 # The log is the memory of every stage (ledgers, learned limits, checksums): only `vacuum` forgets, and only files.
@@ -76,10 +78,11 @@ class Table:
         CommitConflict (others were always first); then nothing was committed.
         """
         commit.check(self.uri)
+        patience = Patience(self.uri)
         for attempt in range(ATTEMPTS):
             handle = self._handle()
-            if handle is not None and (done := handle.transaction_version(commit.transaction)) is not None:
-                return int(done)
+            if handle is not None and (done := self._version_of(handle, commit.transaction)) is not None:
+                return done
             if attempt == 0:
                 self._check_files(commit.files)
             if handle is not None:
@@ -92,9 +95,11 @@ class Table:
                 else:
                     version = self._append(handle, commit.upon(self._details(int(handle.version()))))
             except (DeltaError, OSError, ValueError) as error:
-                if not self._moved(handle):
+                # Where only the answer was lost, the table has moved by this very commit: the next round finds it.
+                if self._moved(handle):
+                    time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 20)))
+                elif not patience.lasts(error):
                     raise write_refused(self.uri, error) from error
-                time.sleep(random.uniform(0, 0.01 * min(attempt + 1, 20)))
                 continue
             faults.reach("after_commit")
             return version
@@ -103,8 +108,7 @@ class Table:
     def committed(self, transaction: str) -> int | None:
         """The version that a transaction made, or the newest `known_as` that; None where there is none."""
         handle = self._handle()
-        version = None if handle is None else handle.transaction_version(transaction)
-        return None if version is None else int(version)
+        return None if handle is None else self._version_of(handle, transaction)
 
     def whole(self, version: int) -> bool:
         """Whether all files of a version are still there: a vacuum removes those of old versions."""
@@ -226,12 +230,27 @@ class Table:
         return vacuum(self, retention, protect=protect, grace=grace, dry_run=dry_run, removed=removed)
 
     def _handle(self) -> DeltaTable | None:
-        try:
-            return DeltaTable(self.uri, storage_options=delta_options(self.uri))
-        except TableNotFoundError:
-            return None
-        except (DeltaError, OSError) as error:
-            raise CorruptData("the table's log can't be read", found=self.uri, hint=plain(error)) from error
+        def open_newest() -> DeltaTable | None:
+            try:
+                return DeltaTable(self.uri, storage_options=delta_options(self.uri))
+            except TableNotFoundError:
+                return None
+
+        return self._ask_log(open_newest)
+
+    def _version_of(self, handle: DeltaTable, transaction: str) -> int | None:
+        version = self._ask_log(lambda: handle.transaction_version(transaction))
+        return None if version is None else int(version)
+
+    def _ask_log(self, question: Callable[[], T]) -> T:
+        """What deltalake answers; it reads the log bit by bit, and gives up where an answer of the store is cut."""
+        patience = Patience(self.uri)
+        while True:
+            try:
+                return question()
+            except (DeltaError, OSError) as error:
+                if not patience.lasts(error):
+                    raise CorruptData("the table's log can't be read", found=self.uri, hint=plain(error)) from error
 
     def _open(self, version: int | None = None) -> DeltaTable:
         handle = self._handle()
@@ -243,12 +262,12 @@ class Table:
             return handle
         if not 0 <= version <= handle.version():
             raise InputError("no such version", expected=f"0 to {handle.version()}", found=f"{version} of {self.uri}")
-        handle.load_as_version(version)
+        self._ask_log(lambda: handle.load_as_version(version))
         return handle
 
     def _parts(self, handle: DeltaTable, intervals: Collection[str] | None) -> list[Part]:
         """The files of a version, as its log's snapshot says. Raises CorruptData where a stage committed others."""
-        parts = reading.list_parts(handle)
+        parts = self._ask_log(lambda: reading.list_parts(handle))
         record = next(self.records(int(handle.version())), None)
         if record is None or not record.fits(parts, reading.arrow_schema(handle)):
             hint = "the log is damaged, or another program wrote to the table"
@@ -259,6 +278,7 @@ class Table:
         return parts if intervals is None else [part for part in parts if part.interval in intervals]
 
     def _create(self, commit: Commit) -> int:
+        check_put_once(self.uri)
         create_table_with_add_actions(
             self.uri,
             Schema.from_arrow(commit.stored),
