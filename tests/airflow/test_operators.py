@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 
 from millrace.airflow import operators
 from millrace.airflow.dag_builder import champion_asset
 from millrace.errors import CheckFailed, GateClosed, RequestError, ServiceError, SplitFailed
-from millrace.mapreduce.deferral import Deferral
+from millrace.mapreduce.deferral import Deferral, StepRunning
 
 
 class Task:
@@ -127,6 +133,40 @@ def test_the_event_tells_what_happened() -> None:
         "options": {"window": "3d"},
         "versions": {"promote": 3},
     }
+
+
+def test_a_stage_that_waits_for_a_step_defers_its_task_for_the_rest_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Deferral] = []
+
+    def waits(*arguments: Any) -> dict[str, Any]:
+        seen.append(arguments[-1])
+        raise StepRunning("j-1", "s-1")
+
+    began = datetime(2018, 4, 2, 2, tzinfo=UTC)
+    monkeypatch.setattr(operators, "run", waits)
+    monkeypatch.setattr(operators, "utcnow", lambda: began + timedelta(hours=1))
+    stage = operators.StageOperator(
+        pipeline="tiny", stage="check", interval="daily", execution_timeout=timedelta(hours=6)
+    )
+    given = context()
+    given["ti"].start_date = began
+    with pytest.raises(TaskDeferred) as deferred:
+        stage.execute(given)
+    assert (deferred.value.method_name, deferred.value.timeout) == ("resume", timedelta(hours=5))
+    assert deferred.value.trigger.serialize()[1] == {"cluster": "j-1", "step": "s-1"}
+
+    with pytest.raises(TaskDeferred):
+        stage.resume_execution("resume", {"event": {"step": "s-1", "state": "FAILED"}}, given)
+    assert seen == [Deferral(), Deferral(awaited="s-1")]
+
+
+def test_a_step_that_took_too_long_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    stage = operators.StageOperator(pipeline="tiny", stage="check", interval="daily")
+    with caplog.at_level(logging.ERROR), pytest.raises(TaskDeferralTimeout):
+        stage.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert caplog.messages[-1] == "check failed: TaskDeferralTimeout: Trigger timeout"
 
 
 @pytest.mark.parametrize("error", [RequestError, CheckFailed, GateClosed])
