@@ -44,6 +44,9 @@ class StoreFilesystem(Filesystem):
 
     def ls(self, path_glob: str) -> Iterator[str]:
         system, path, prefix = filesystem(path_glob)
+        if system.get_file_info(path).type == pafs.FileType.File:
+            yield path_glob
+            return
         selector = pafs.FileSelector(path, allow_not_found=True, recursive=True)
         for info in system.get_file_info(selector):
             if info.type == pafs.FileType.File:
@@ -51,7 +54,7 @@ class StoreFilesystem(Filesystem):
 
     def _cat_file(self, path: str) -> Iterator[bytes]:
         system, inside, _ = filesystem(path)
-        with system.open_input_stream(inside, compression=None) as stream:
+        with system.open_input_stream(inside, compression="detect") as stream:  # EMR's logs are gzipped
             yield stream.read()
 
     def rm(self, path_glob: str) -> None:
