@@ -66,6 +66,23 @@ def test_the_same_transaction_twice_is_one_version(registry: Registry, model: Lo
     assert [version.version for version in registry.versions(name)] == [2, 1]
 
 
+def test_of_two_drivers_that_store_one_candidate_at_once_one_version_stays(
+    registry: Registry, model: LoadedModel, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(registry, model, name, 1)
+    create = registry._client.create_model_version
+
+    def create_after_another(*arguments: object, **more: object) -> object:
+        monkeypatch.setattr(registry._client, "create_model_version", create)
+        log(registry, model, name, 2)  # the other driver, which looked as early and is faster
+        return create(*arguments, **more)
+
+    monkeypatch.setattr(registry._client, "create_model_version", create_after_another)
+    assert log(registry, model, name, 2) == 2
+    assert [version.version for version in registry.versions(name)] == [2, 1]
+    assert registry.challenger(name) == 2
+
+
 @pytest.mark.parametrize("point", ["log_batch", "create_model_version", "set_registered_model_alias"])
 def test_a_crash_half_way_and_a_rerun_make_one_version(
     point: str, registry: Registry, model: LoadedModel, name: str, monkeypatch: pytest.MonkeyPatch

@@ -5,17 +5,24 @@ Requests and answers are lines of JSON on standard input and output; what a look
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import pickle
+import resource
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from millrace.cli import main
 from millrace.mapreduce.tasks import SERVER_ENV
@@ -44,6 +51,7 @@ PRELOAD = (
     "millrace.stages.scoring",
     "millrace.stages.show",
 )
+PAUSED = 1000  # the answer instead of an exit code
 NEVER = "before_scorer_write:1000000"  # a fault that counts all points, and kills at none
 
 
@@ -60,11 +68,23 @@ class Forks:
             cwd=Path(__file__).parents[2],
         )
 
-    def __call__(self, place: Path, words: list[str], fault: str = "") -> tuple[int, str]:
-        """The exit code of `millrace` with these arguments (-9: killed), and what it said."""
-        said = place / "said"
-        request = {"words": words, "place": str(place), "fault": fault, "said": str(said)}
-        return self._ask(request), said.read_text()
+    def __call__(self, place: Path, words: list[str], fault: str = "", **trouble: Any) -> tuple[int, str]:
+        """The exit code of `millrace` with these arguments (-9: killed), and what it said.
+
+        `trouble`: ``after`` so many seconds ``strike`` ``driver`` (kill -9), ``task`` (kill -9 of a process below it)
+        or ``pause`` (stop it; `go_on` lets it go on and answers); ``file_limit``: no file may have more bytes.
+        """
+        request = self.request(place, words, fault, **trouble)
+        return self._ask(request), Path(request["said"]).read_text()
+
+    def request(self, place: Path, words: list[str], fault: str = "", **trouble: Any) -> dict[str, Any]:
+        """What the warm process is told; several of them may work in one place."""
+        said = place / f"said-{self._process.pid}"
+        return {"words": words, "place": str(place), "fault": fault, "said": str(said), **trouble}
+
+    def go_on(self) -> int:
+        """Let a paused run go on: its exit code."""
+        return self._ask({})
 
     def look(self, place: Path, *, models: bool) -> dict[str, Any]:
         """What `rows_seen`, and with `models` `models_seen` too, find in a home."""
@@ -93,7 +113,7 @@ def rows_seen(run: Run) -> dict[str, Any]:
         table = run.table(name)
         if table.exists():
             parts = [(sorted(part.partition.items()), part.rows) for part in table.parts()]
-            records = [record.model_dump(exclude={"timestamp", "checksums"}) for record in table.history()]
+            records = [record.model_dump(exclude={"timestamp", "checksums", "live"}) for record in table.history()]
             found[name] = {"rows": table.read(), "parts": parts, "records": records}
             table.verify()
     return found
@@ -139,6 +159,8 @@ def _child(request: dict[str, Any]) -> int:
     said = os.open(request["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(said, 1)
     os.dup2(said, 2)
+    if "file_limit" in request:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_limit"], resource.RLIM_INFINITY))
     if request["words"][0] == "look":
         run = open_run("orders", "")
         found = rows_seen(run) | (models_seen(run) if "models" in request["words"] else {})
@@ -152,6 +174,27 @@ def _child(request: dict[str, Any]) -> int:
     return 0
 
 
+def _ended(child: int, request: dict[str, Any], answer: Callable[[str], None]) -> int:
+    """Wait for the end of a run; strike it, or what runs below it, when the time has come."""
+    if "after" in request:
+        descriptor = os.pidfd_open(child)
+        ended, _, _ = select.select([descriptor], [], [], request["after"])
+        os.close(descriptor)
+        if not ended and request["strike"] == "driver":
+            os.kill(child, signal.SIGKILL)
+        elif not ended and request["strike"] == "task":
+            below = psutil.Process(child).children(recursive=True)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                below[int(request["after"] * 1e6) % len(below)].kill() if below else None
+        elif not ended:
+            os.kill(child, signal.SIGSTOP)
+            answer(str(PAUSED))
+            sys.stdin.readline()
+            os.kill(child, signal.SIGCONT)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 def _serve() -> None:
     for name in PRELOAD:
         importlib.import_module(name)
@@ -161,21 +204,25 @@ def _serve() -> None:
         store.find(RunInfo(pipeline="orders", interval="", versions={}))
     assert threading.active_count() == 1
     answers = os.fdopen(os.dup(1), "w")
-    for line in sys.stdin:
+
+    def answer(text: str) -> None:
+        answers.write(f"{text}\n")
+        answers.flush()
+
+    while line := sys.stdin.readline():
+        request = json.loads(line)
         child = os.fork()
         if not child:
             code = 1
             try:
-                code = _child(json.loads(line))
+                code = _child(request)
             except BaseException:
                 traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)
-        _, status = os.waitpid(child, 0)
-        answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        answers.flush()
+        answer(str(_ended(child, request, answer)))
 
 
 if __name__ == "__main__":

@@ -96,15 +96,19 @@ class Road:
                 before = f"{night}-{stage}"
                 self._save(before)
 
-    def run(self, night: str, stage: str, fault: str = "", runner: str = "inline") -> tuple[int, str]:
-        """`millrace run` of a night until a stage; the last stages by themselves, as tasks of Airflow run."""
+    def run(self, night: str, stage: str, fault: str = "", runner: str = "inline", **trouble: Any) -> tuple[int, str]:
+        """`millrace run` of a night until a stage."""
+        return self.forks(self.place, self.words(night, stage, runner), fault, **trouble)
+
+    def words(self, night: str, stage: str, runner: str = "inline") -> list[str]:
+        """The command for a night until a stage, its pipeline file written; the last stages run by themselves, as
+        tasks of Airflow do."""
         text = PIPELINE + f"train: {{model: {MODELS[night]}}}\n"
         for old, new in CHANGES.items():
             text = text.replace(old, new)
         (self.place / "pipelines" / "orders.yaml").write_text(text)
         words = ["run", "orders", "--date", night, "-r", runner, "--until", stage, "--json"]
-        words += ["--from", stage] if stage in ("promote", "compress", "score") else []
-        return self.forks(self.place, words, fault)
+        return words + (["--from", stage] if stage in ("promote", "compress", "score") else [])
 
     def before(self, night: str, stage: str) -> None:
         """The home as the stages before left it."""

@@ -7,13 +7,13 @@ it never serialises a model, so nothing here is ever unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,24 +112,42 @@ class Registry:
             tags = {TRANSACTION: run.transaction, INTERVAL: run.interval, "millrace.stage": run.stage}
             made = self._client.create_model_version(run.pipeline, f"{folder}/{MODEL_FOLDER}", run_id, tags=tags)
             reach("after_registry_write")
-            self._challenge(run.pipeline, int(made.version))
-            return int(made.version)
+            version = self._first(run) or int(made.version)
+            self._challenge(run.pipeline, version)
+            return version
 
     def resume(self, run: RunInfo) -> int | None:
         """As `find`, after what a crash left undone: see `settle`; a version that lacks its alias gets it."""
         with _service("read the registry"):
             self.settle(run.pipeline)
-            found = self.find(run)
+            found = self._first(run)
             if found is not None:
                 self._challenge(run.pipeline, found)
         return found
 
     def find(self, run: RunInfo) -> int | None:
         """The version that this transaction made, None where it made none yet."""
-        found = self._client.search_model_versions(
-            f"name = '{run.pipeline}' and tags.`{TRANSACTION}` = '{run.transaction}'"
+        return min((int(version.version) for version in self._made(run)), default=None)
+
+    def _made(self, run: RunInfo) -> list[Any]:
+        return list(
+            self._client.search_model_versions(
+                f"name = '{run.pipeline}' and tags.`{TRANSACTION}` = '{run.transaction}'"
+            )
         )
-        return min((int(version.version) for version in found), default=None)
+
+    def _first(self, run: RunInfo) -> int | None:
+        """As `find`, where two drivers made a version each at once: the first stays, and the other one goes."""
+        from mlflow.exceptions import MlflowException
+
+        made = sorted(self._made(run), key=lambda version: int(version.version))
+        for other in made[1:]:
+            with contextlib.suppress(MlflowException):  # the other driver was faster
+                self._client.delete_model_version(run.pipeline, other.version)
+            if other.run_id != made[0].run_id:
+                with contextlib.suppress(MlflowException):
+                    self._client.delete_run(other.run_id)
+        return int(made[0].version) if made else None
 
     def champion(self, name: str) -> int | None:
         """The version that scores, None before the first promotion."""
@@ -389,7 +407,7 @@ def _connect(uri: str) -> Any:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _service(action: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError

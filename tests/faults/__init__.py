@@ -1,0 +1,1 @@
+"""Trials of what can go wrong, each followed by a rerun: `python -m tests.faults`, or `make faults`."""
