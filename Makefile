@@ -7,7 +7,7 @@ export UV_SYSTEM_CERTS ?= true
 export GX_ANALYTICS_ENABLED := false
 export PYTHONPATH :=
 
-.PHONY: help install demo test check browser services services-stop env lock clean
+.PHONY: help install demo test faults check browser services services-stop env lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ demo: install  ## the main job on embedded defaults: 60 days of clicks, Airflow 
 
 test: install check browser  ## every test
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+faults: install  ## kill, cut and fill at every point, 1,200 times; tells what was lost
+	$(BIN)/python -m tests.faults
 
 browser:  ## install Chromium for the tests that look at pages, where apt can
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
