@@ -1,4 +1,4 @@
-"""Keeps two floods of messages out of the logs."""
+"""Keeps floods of messages out of the logs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ def ignore_probing() -> None:
 
     skops asks every imported module for the name of each ufunc; each such question to a module of Airflow that has
     deprecated attributes is answered by a warning, thousands in all. Great Expectations tells some 200 details of its
-    own when it is imported.
+    own when it is imported, boto3 with every client where it found keys and address.
     """
     from airflow.utils.deprecation_tools import DeprecatedImportWarning
 
     warnings.filterwarnings("ignore", category=DeprecatedImportWarning)
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    for name in ("great_expectations", "botocore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
