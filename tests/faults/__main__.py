@@ -126,6 +126,8 @@ def main() -> int:
                 done.append(each)
                 losses = sum(each.losses.any for each in done)
                 progress.update(task, advance=1, description=f"{each.trial.kind}, {losses} with losses")
+                if not console.is_terminal and len(done) % 50 == 0:
+                    console.print(f"{len(done)} of {len(trials)} after {time.monotonic() - began:.0f} s")
                 if each.losses.any:
                     progress.console.print(f"{each.trial}: {'; '.join(each.losses.notes)}", markup=False)
     finally:

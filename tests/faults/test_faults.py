@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from millrace.errors import CorruptData, WorkError
+from millrace.errors import ServiceError
+from millrace.storage.files import list_files
 from millrace.storage.tables import Table
 from tests.faults.__main__ import COLUMNS, plan, table
 from tests.faults.losses import Losses, Trial
@@ -77,7 +78,7 @@ def test_a_list_that_is_cut_is_asked_for_again(answers: Answers) -> None:
 
 
 def test_a_store_that_never_answers_fails_a_commit_in_words(answers: Answers) -> None:
-    with pytest.raises(WorkError, match=r"can't write.*Connection reset"):
+    with pytest.raises(ServiceError, match=r"the store didn't answer.*Connection reset"):
         struck(answers, "silent", "reset_before", "commit", 1000)
     assert Table(f"{answers.base}/silent").intervals() == {OLD: 1000}
 
@@ -88,8 +89,23 @@ def test_rows_that_are_always_cut_fail_a_read_in_words(answers: Answers) -> None
     put(uri, "first", [(OLD, 1)])
     answers.plan.arm(Strike("cut_answer", "rows", 1, 1000))
     try:
-        with pytest.raises(CorruptData):
+        with pytest.raises(ServiceError, match="the store didn't answer"):
             Table(uri).read()
+    finally:
+        answers.plan.arm()
+
+
+@pytest.mark.parametrize("kind", ["head", "list"])
+def test_raw_files_in_an_outage_are_no_wrong_request(answers: Answers, kind: Kind) -> None:
+    """A wrong request is final for Airflow; an outage is worth a retry."""
+    os.environ.update(answers.variables)
+    uri = f"{answers.base}/raw"
+    answers.plan.arm()
+    put(uri, "first", [(OLD, 1)])
+    answers.plan.arm(Strike("answer_503", kind, 1, 1000))
+    try:
+        with pytest.raises(ServiceError, match="the store didn't answer"):
+            list_files(uri)
     finally:
         answers.plan.arm()
 

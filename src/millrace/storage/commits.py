@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from millrace.errors import CorruptData, RequestError, WorkError
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import INTERVAL, Part, stored_schema
+from millrace.storage.refusals import outage
 
 EVERYTHING: Literal["everything"] = "everything"
 PARTITION_COLUMNS = (INTERVAL, "shard")
@@ -199,6 +200,8 @@ def read_log(system: pafs.FileSystem, root: str, version: int) -> list[dict[str,
         with system.open_input_stream(path, compression=None) as stream:
             return [json.loads(line) for line in stream.read().decode().splitlines() if line.strip()]
     except (OSError, ValueError) as error:
+        if away := outage(path, error):
+            raise away from error
         raise CorruptData("a file of the table's log is gone or damaged", found=path, hint=str(error)) from error
 
 

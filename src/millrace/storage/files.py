@@ -23,6 +23,7 @@ import xxhash
 
 from millrace.errors import InputError
 from millrace.storage import object_store
+from millrace.storage.refusals import outage
 
 SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 MAGIC = re.compile(r"[*?\[]")
@@ -139,7 +140,8 @@ def open_input(path: str) -> pa.NativeFile:
 
 
 class _Readable:
-    """Turns the operating system's refusals into an InputError that names what was asked for."""
+    """Turns the operating system's refusals into an InputError that names what was asked for; an outage of the store
+    into a ServiceError, since the same request may succeed."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -151,6 +153,8 @@ class _Readable:
         if isinstance(error, PermissionError):
             hint = f"let this user read it ({str(error).split('. Detail')[0]})"
             raise InputError("no permission to read", found=repr(self.uri), hint=hint) from error
+        if isinstance(error, OSError) and (away := outage(self.uri, error)):
+            raise away from error
         if isinstance(error, OSError):
             raise InputError("can't be read", found=repr(self.uri), hint=str(error)) from error
 

@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 
 from millrace.errors import CorruptData, WorkError
 from millrace.storage.parts import Part
-from millrace.storage.refusals import plain
+from millrace.storage.refusals import outage, plain
 from millrace.storage.seal import check_seal
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def scanner(
 
 
 class Reads:
-    """Turns failures of reading committed files into CorruptData that names the table."""
+    """Turns failures of reading committed files into CorruptData that names the table; ServiceError in an outage."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -113,6 +113,8 @@ class Reads:
                 found=f"{self.uri}: {plain(error)}",
                 hint="a vacuum removes what is past its retention: read a newer version",
             ) from error
+        if isinstance(error, OSError) and (away := outage(self.uri, error)):
+            raise away from error
         if isinstance(error, OSError | ValueError):  # a page's header that says nonsense is a plain ValueError
             raise CorruptData("a file of the table is damaged", found=f"{self.uri}: {plain(error)}") from error
 

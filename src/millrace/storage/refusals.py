@@ -7,12 +7,18 @@ import random
 import re
 import time
 
-from millrace.errors import WorkError
+from millrace.errors import ServiceError, WorkError
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 # delta-rs gives the operating system's answer as text only.
 FULL_WORDS = ("No space left on device", "File too large", "quota exceeded")
+# What the clients of S3 and HDFS say, as text only, where a store is out of reach, too busy, or stops in the middle.
+OUTAGE = re.compile(
+    r"NETWORK_CONNECTION|SLOW_DOWN|SlowDown|SERVICE_UNAVAILABLE|INTERNAL_FAILURE|REQUEST_TIMEOUT|HTTP status 5\d\d"
+    r"|non-2xx status code: 5\d\d|status code ↳ 5\d\d|curlCode|error sending request|body from connection"
+    r"|[Cc]onnection (reset|refused|closed)|timed out|communicating with HDFS"
+)
 FORBIDDEN_WORDS = ("Permission denied", "Operation not permitted", "Read-only file system", "AccessDenied")
 
 TRIES = 4
@@ -48,6 +54,17 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in FULL | FORBIDDEN
 
 
+def outage(where: str, error: BaseException) -> ServiceError | None:
+    """The error for a store that didn't answer, or only half; None where it answered.
+
+    What was asked for may be in order: the same again can succeed.
+    """
+    text = plain(error)
+    if not OUTAGE.search(text):
+        return None
+    return ServiceError("the store didn't answer", found=f"{where}: {text}", hint="run again when it does")
+
+
 def write_refused(where: str, error: Exception) -> WorkError:
     """The WorkError for a failed write at `where`: a full disk, no permission, or what the storage said."""
     text = plain(error)
@@ -56,4 +73,6 @@ def write_refused(where: str, error: Exception) -> WorkError:
         return WorkError("no room to write", found=f"a full disk or quota at {where}", hint="make room and run again")
     if number in FORBIDDEN or any(words in text for words in FORBIDDEN_WORDS):
         return WorkError("no permission to write", found=where, hint="give this user the right to write there")
+    if away := outage(where, error):
+        return away
     return WorkError("can't write", found=f"{where}: {text}")

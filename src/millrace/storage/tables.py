@@ -26,7 +26,7 @@ from millrace.storage.ledger import Ledger
 from millrace.storage.object_store import delta_options
 from millrace.storage.parts import Part
 from millrace.storage.probe import check_put_once
-from millrace.storage.refusals import Patience, plain, write_refused
+from millrace.storage.refusals import Patience, outage, plain, write_refused
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pads
@@ -250,7 +250,8 @@ class Table:
                 return question()
             except (DeltaError, OSError) as error:
                 if not patience.lasts(error):
-                    raise CorruptData("the table's log can't be read", found=self.uri, hint=plain(error)) from error
+                    damaged = CorruptData("the table's log can't be read", found=self.uri, hint=plain(error))
+                    raise (outage(self.uri, error) or damaged) from error
 
     def _open(self, version: int | None = None) -> DeltaTable:
         handle = self._handle()
