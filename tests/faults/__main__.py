@@ -31,7 +31,7 @@ SHARES = {  # of the trials, after every point of every kind has one
 }
 POINTS: dict[str, list[str]] = {
     "datanode killed": ["at once", "for a while"] * 3,
-    "nights on s3": ["four requests a night"] * 12,
+    "nights on s3": ["four requests a night"] * 8,
     "minio killed": ["at once", "for a while"] * 6,
     **on_road.kinds(),
     "16 committers": on_processes.RACES,

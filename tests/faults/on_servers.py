@@ -167,6 +167,7 @@ class Runs:
         self.watcher = Watcher(variables)
         stack.callback(self.watcher.close)
         stack.callback(self._fresh)
+        self._fresh()
         self.wanted = self._two_nights(Losses(), lambda: None)
 
     def trial(self, trial: Trial) -> Losses:
@@ -180,6 +181,7 @@ class Runs:
             self.plan.arm(*[Strike(draw.choice(ACTIONS), None, first, draw.choice((1, 2))) for first in firsts])
             count += 1
 
+        self._fresh()
         uris = [f"{self.root}/orders/{name}" for name in TABLES]
         with self.watcher.watching(losses, uris):
             found = self._two_nights(losses, arm)
@@ -188,7 +190,6 @@ class Runs:
         return losses
 
     def _two_nights(self, losses: Losses, arm: Callable[[], None]) -> Mapping[str, object]:
-        self._fresh()
         for night in ("2026-01-11", "2026-01-12"):
             words = ["run", "orders", "--date", night, "-r", "inline", "--json"]
             arm()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -81,7 +82,7 @@ def _work(pipe: Connection, servers: Servers) -> None:
     signal.signal(signal.SIGALRM, _too_long)
     os.environ.update(servers.variables)
     benches: dict[str, Bench] = {}
-    with ExitStack() as stack:
+    with ExitStack() as stack, contextlib.suppress(EOFError, BrokenPipeError):  # who asked is gone
         while (chunk := pipe.recv()) is not None:
             for trial in chunk:
                 name, make = bench_of(trial.kind, servers, stack)
