@@ -217,15 +217,45 @@ def rollback(name: str, profile: str | None, as_json: bool) -> None:
 @PROFILE
 @JSON
 def vacuum(name: str, retention: str, dry_run: bool, profile: str | None, as_json: bool) -> None:
-    """Remove files that no version of the tables of NAME needs any more."""
+    """Remove files that no version of the tables of NAME needs any more, and what dead jobs left behind."""
     from millrace.stages import open_run
-    from millrace.stages.maintain import vacuum_tables
+    from millrace.stages.maintain import vacuum_leftovers, vacuum_tables
 
     def show(removed: dict[str, list[str]]) -> None:
-        for table, files in removed.items():
-            click.echo(f"{table}: {len(files)} files")
+        for place, files in removed.items():
+            click.echo(f"{place}: {len(files)} {'would go' if dry_run else 'removed'}")
 
-    emit(vacuum_tables(open_run(name, "", profile=profile), retention, dry_run), as_json, show)
+    opened = open_run(name, "", profile=profile, say=say)
+    removed = vacuum_tables(opened, retention, dry_run)
+    emit(removed | {"leftovers": vacuum_leftovers(opened, dry_run)}, as_json, show)
+
+
+@main.command()
+@PROFILE
+@JSON
+def pack(profile: str | None, as_json: bool) -> None:
+    """Make the worker environment of a cluster's tasks and put it on the store, once per set of versions."""
+    from millrace.errors import RequestError
+    from millrace.mapreduce.cluster import needs_pack, pack_folder
+    from millrace.mapreduce.pack import find
+    from millrace.mapreduce.pack import pack as make
+    from millrace.profiles import load_profile
+
+    loaded = load_profile(profile)
+    if not needs_pack(loaded):
+        hint = "tasks use the packages that are installed here"
+        raise RequestError("nothing to pack", expected="a profile with a cluster", found=loaded.name, hint=hint)
+    folder = pack_folder(loaded)
+    made = find(folder) is None
+    found = make(folder, say)
+    size = sum(archive.size for archive in find(folder) or ())
+    document = {"environment": found.environment, "code": found.code, "bytes": size, "made": made}
+
+    def show(_: Any) -> None:
+        click.echo(f"{size / 1e6:,.0f} MB {'made' if made else 'were there'}:")
+        click.echo(f"  {found.environment}\n  {found.code}")
+
+    emit(document, as_json, show)
 
 
 @main.command()

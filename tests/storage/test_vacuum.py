@@ -1,6 +1,7 @@
 """Vacuum: exactly what no kept version and no running attempt needs."""
 
 import os
+import re
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from millrace.errors import CorruptData
+from millrace.storage import vacuum as vacuum_module
 from millrace.storage.tables import Commit, Table
 
 NONE = timedelta(0)
@@ -85,3 +87,45 @@ def test_a_parts_lookup_index_goes_with_it(table):
     assert [path.name for path in Path(f"{table.uri}/_index").rglob("*.arrow")] == [
         f"{Path(paths(table, 2)[0]).name}.arrow"
     ]
+
+
+@pytest.mark.parametrize("skew", [-1, 0, 1])
+@pytest.mark.parametrize("whose", ["drivers", "this machine", "store"])
+def test_no_clock_but_the_stores_counts(table, write, monkeypatch, whose, skew):
+    """Two days ago version 1 came, four days ago a worker died, an hour ago another began; a clock is a day off."""
+    day = timedelta(days=1)
+    dead, running = (write(table.uri, "2026-01-06", [value]).path for value in (8, 9))
+    now = time.time()
+    ages = {f"_delta_log/{version:020d}.json": age for version, age in ((0, 9 * 24), (1, 48), (2, 1))}
+    ages |= {dead: 96, running: 1}
+    off = skew * 86400 if whose == "store" else 0
+    for path, hours in ages.items():
+        if whose == "drivers" and path.endswith(".json"):
+            log = Path(table.uri, path)
+            log.write_text(
+                re.sub(r'"timestamp":(\d+)', lambda m: f'"timestamp":{int(m[1]) + skew * 86400000}', log.read_text())
+            )
+        os.utime(f"{table.uri}/{path}", (now + off - hours * 3600,) * 2)
+    real = vacuum_module.store_now
+    if whose == "store":
+        monkeypatch.setattr(vacuum_module, "store_now", lambda folder: real(folder) + skew * day)
+    if whose == "this machine":
+        monkeypatch.setattr(time, "time", lambda: now + skew * 86400)
+    assert table.vacuum(day) == sorted([dead, *paths(table, 0)])
+
+
+def test_a_store_clock_that_was_set_right_by_a_day_harms_no_running_attempt(table, write):
+    part = write(table.uri, "2026-01-06", [9]).path
+    os.utime(f"{table.uri}/{part}", (time.time() - 2 * 86400,) * 2)  # a day at work, and a day from the clock
+    assert table.vacuum(HOUR) == []
+
+
+def test_drafts_of_writers_that_were_killed_go(table):
+    names = [".part.parquet.tmp.1", "_delta_log/_commit_0f.json.tmp", "_delta_log/.x.json.abc.tmp"]
+    for name in names:
+        Path(table.uri, name).write_text("half")
+    assert table.vacuum(HOUR) == []
+    for name in names:
+        os.utime(f"{table.uri}/{name}", (time.time() - 4 * 86400,) * 2)
+    assert table.vacuum(HOUR) == sorted(names)
+    assert table.read()["x"].to_pylist() == [2]

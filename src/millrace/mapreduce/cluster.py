@@ -31,11 +31,12 @@ from millrace.mapreduce.deferral import Deferral, StepRunning
 from millrace.mapreduce.failures import revive
 from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs
 from millrace.mapreduce.manifest import balance, weight
-from millrace.mapreduce.pack import pack
+from millrace.mapreduce.pack import FOLDER, pack
 from millrace.mapreduce.store_fs import remove
 from millrace.profiles import Profile
 from millrace.storage.files import filesystem, open_output
 
+log = logging.getLogger("mrjob.millrace")
 TASK_WEIGHT = 8 << 20  # bytes of plain text: about what is worth starting a task for
 MAP_TASKS = 16
 PROGRESS = re.compile(r"map +\d+% +reduce +\d+%|% complete|^(PENDING|RUNNING|COMPLETED)|cluster|^following")
@@ -117,6 +118,18 @@ def work_folder(profile: Profile) -> str:
     if profile.runner == "spark" and profile.spark.master.startswith("local"):
         return str(profile.home / "work")
     return f"{profile.root}/_work"
+
+
+def pack_folder(profile: Profile) -> str:
+    """Where the worker environment is: one for all pipelines of the profile."""
+    return f"{work_folder(profile)}/{FOLDER}"
+
+
+def needs_pack(profile: Profile) -> bool:
+    """Whether tasks work on machines that have none of our packages."""
+    return profile.runner in ("hadoop", "emr") or (
+        profile.runner == "spark" and not profile.spark.master.startswith("local")
+    )
 
 
 def tasks_for(splits: Sequence[Split], profile: Profile) -> int:
@@ -224,7 +237,7 @@ def merged(counters: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dic
 
 def environment_options(profile: Profile, python: str, folder: Work) -> list[str]:
     """The worker environment of every task: the archives, the interpreter, and the address of the store."""
-    found = pack(f"{folder.base}/_packs")
+    found = pack(pack_folder(profile), log.info)
     options = ["--python-bin", python, "--no-bootstrap-mrjob"]
     for archive in found.archives:
         options += ["--archive", archive]
@@ -245,6 +258,7 @@ HADOOP_DEFAULTS = {
     # one file, one task: a manifest is never cut
     "mapreduce.input.fileinputformat.split.minsize": str(1 << 40),
     "mapreduce.fileoutputcommitter.algorithm.version": "1",
+    "mapreduce.jobhistory.jhist.format": "json",  # mrjob can't read the binary one, and finds no cause of a failure
 }
 
 

@@ -1,10 +1,12 @@
 """The program of a task on a cluster: ``python -m millrace.mapreduce.task mrjobs.clean:Clean --mapper …``.
 
 Both packages come out of the worker environment (`millrace.mapreduce.pack`), so that no script has to be sent along.
+Until the environment is known to fit the interpreter, nothing but the standard library is imported.
 """
 
 from __future__ import annotations
 
+import platform
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,6 +16,16 @@ from typing import Any
 from millrace.errors import RequestError
 
 MODULE = "millrace.mapreduce.task"
+STAMP = "interpreter.txt"
+"""In an archive of the worker environment: `interpreter()` of where it was made."""
+
+MISFIT = 91
+"""Exit status of a task whose interpreter can't use the worker environment: engines tell the driver this number."""
+
+
+def interpreter() -> str:
+    """What compiled packages depend on: the version of Python, the system and the machine."""
+    return f"{sys.implementation.cache_tag} {sys.platform} {platform.machine()}"
 
 
 def task_reference(job: type[Any]) -> str:
@@ -40,8 +52,18 @@ def job_scripts() -> Path:
     return Path(spec.origin).resolve().parent
 
 
+def check_interpreter() -> None:
+    """End the process where the worker environment beside it is of another interpreter."""
+    stamp = Path("environment", STAMP)
+    packed = stamp.read_text("utf-8") if stamp.is_file() else interpreter()
+    if packed != interpreter():
+        print(f"the worker environment is for {packed}, but this node has {interpreter()}", file=sys.stderr)
+        sys.exit(MISFIT)
+
+
 def main(args: list[str]) -> None:
     """Run one task."""
+    check_interpreter()
     module, _, name = args[0].partition(":")
     getattr(import_module(module), name)(args[1:]).execute()
 

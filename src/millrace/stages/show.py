@@ -14,6 +14,7 @@ from millrace.errors import InputError
 from millrace.report.kept import kept_reports, newest_report, report_uri
 from millrace.stages.context import Run, StageResult
 from millrace.storage.parts import Part
+from millrace.storage.seal import check_seal
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -127,7 +128,9 @@ def lookup_keys(run: Run, keys: Sequence[str], rows: bool) -> list[dict[str, Any
     system, root = table_filesystem(table.uri)
 
     def open_file(path: str) -> Any:
-        return system.open_input_file(root + path)
+        file = system.open_input_file(root + path)
+        check_seal(file, path)
+        return file
 
     alike: dict[str, list[Part]] = {}
     for part in table.parts():

@@ -54,6 +54,9 @@ def reach_s3(uri: str) -> str:
     address = os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
     with _answers(uri):
         answer = client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+    if answer.get("Name") != bucket:  # any page of any web server has nothing in it
+        hint = "see s3.endpoint in the profile"
+        raise ServiceError("this store doesn't speak S3", found=f"{address}: no list of bucket {bucket}", hint=hint)
     date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return f"{address} lets us see bucket {bucket}" + (f"; its clock is {_skew(date):+.0f} s from ours" if date else "")
 

@@ -35,6 +35,7 @@ def check_seal(file: pa.NativeFile, path: str) -> None:
     wanted = _footer_length(tail) + LENGTH
     if len(tail) < wanted <= size:
         tail = file.read_at(wanted, size - wanted)
+    file.seek(0)  # for whoever reads on
     place = tail.rfind(MARK)
     if place < 0:
         return
