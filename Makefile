@@ -43,6 +43,9 @@ services: install  ## start MinIO, Hadoop and a stand-in for EMR on loopback; th
 services-stop: install  ## end them
 	$(BIN)/python -m services stop
 
+matrix: install  ## run the conformance suite of engines and stores, and write its matrix into the README
+	MILLRACE_MATRIX=1 $(BIN)/python -m pytest tests/engines -k tables_are_the_same
+
 env: .env  ## write .env, the secrets of docker compose; one that is there stays
 
 .env:

@@ -20,8 +20,8 @@ from millrace.data.check import CheckState, to_pandas
 from millrace.data.check_verdict import Outcome, Verdict, plain
 from millrace.data.convert import TYPES as TYPED
 from millrace.data.expectations import EXPECTATIONS, moment, validate_expectation
-from millrace.report.without_pyspark import without_pyspark
 from millrace.spec import Column, Expectation
+from millrace.without_pyspark import without_pyspark
 
 SCHEMA = pa.schema(
     {

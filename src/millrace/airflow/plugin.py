@@ -17,7 +17,7 @@ from airflow.plugins_manager import AirflowPlugin
 from millrace.airflow.links import PREFIX
 from millrace.airflow.quiet import ignore_probing
 from millrace.airflow.timetable import PipelineTimetable
-from millrace.report.without_pyspark import without_pyspark
+from millrace.without_pyspark import without_pyspark
 
 log = logging.getLogger(__name__)
 PRELOADED = (

@@ -25,6 +25,7 @@ from millrace.errors import GateClosed, RequestError, ServiceError
 from millrace.model.model_file import JSON, LoadedModel, read_model, write_model
 from millrace.storage.faults import reach
 from millrace.storage.files import copy_folder, exists, write_file
+from millrace.without_pyspark import without_pyspark
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 TRANSACTION, HISTORY = "millrace.transaction", "millrace.champions"
@@ -399,7 +400,8 @@ def _connect(uri: str) -> Any:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     for logger in ("mlflow", "alembic"):
         logging.getLogger(logger).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
+    with without_pyspark():
+        from mlflow import MlflowClient
 
     for logger in ("mlflow", "alembic"):  # its import sets its own level
         logging.getLogger(logger).setLevel(logging.WARNING)

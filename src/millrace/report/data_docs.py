@@ -14,7 +14,7 @@ from typing import Any
 
 from millrace.data.check_verdict import Outcome, Verdict
 from millrace.data.expectations import moment
-from millrace.report.without_pyspark import without_pyspark
+from millrace.without_pyspark import without_pyspark
 
 SEVERITIES = {"fail": "critical", "warn": "warning", "quarantine": "info"}
 

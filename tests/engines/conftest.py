@@ -1,4 +1,4 @@
-"""One pipeline, every engine and store: equal tables, whatever the engine, the store, and the number of tasks.
+"""One pipeline for every engine and store, and the matrix of them in the README, which `make matrix` writes.
 
 The reference is the inline runner on a local folder. Each combination runs all stages on raw files in its own store,
 and is compared table by table: rows, their order inside a part, ledgers, and what was recorded.
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_matrix import BEGIN, END, README, TEST, matrix
 
 from millrace.mapreduce.store_fs import remove
 from millrace.stages import Run, open_run, run_stages
@@ -24,17 +25,6 @@ from tests.orders import FIRST, PIPELINE, write_day
 TABLES = ("check", "clean", "quarantine", "sharded", "stats", "drift", "sample", "evaluation", "scores")
 NIGHT = "2026-01-12"
 TASKS = {"local": 3, "hadoop": 2, "spark": 3, "emr": 2}
-COMBINATIONS = [
-    ("local", "file"),
-    ("local", "s3"),
-    ("local", "hdfs"),
-    ("spark", "file"),
-    ("spark", "s3"),
-    ("spark", "hdfs"),
-    ("hadoop", "hdfs"),
-    ("hadoop", "s3"),
-    ("emr", "s3"),
-]
 
 
 def profile(runner: str, root: str, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -129,10 +119,18 @@ def settings(
     remove(root)
 
 
-@pytest.mark.parametrize("settings", COMBINATIONS, indirect=True, ids="-".join)
-def test_every_engine_writes_the_same_tables(
-    settings: dict[str, Any], night: Callable[..., dict[str, Any]], reference: dict[str, Any]
-) -> None:
-    found = night(settings)
-    for name, expected in reference.items():
-        assert found[name] == expected, name
+_found: dict[tuple[str, str], str] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep what became of each combination."""
+    match = TEST.search(report.nodeid)
+    if match and (report.when == "call" or report.failed):
+        _found[match[1], match[2]] = f"equal, {report.duration:.0f} s" if report.passed else "**differs**"
+
+
+def pytest_sessionfinish() -> None:
+    """Write the matrix, if this run was asked to."""
+    if os.environ.get("MILLRACE_MATRIX") and _found:
+        before, _, rest = README.read_text("utf-8").partition(BEGIN)
+        README.write_text(before + BEGIN + matrix(_found) + END + rest.partition(END)[2], "utf-8")
