@@ -119,6 +119,15 @@ def settings(
     remove(root)
 
 
+@pytest.fixture
+def differing(
+    settings: dict[str, Any], night: Callable[..., dict[str, Any]], reference: dict[str, Any]
+) -> dict[str, Any]:
+    """What the night left on this engine and store, of each table that isn't as in the reference."""
+    found = night(settings)
+    return {name: (found[name], expected) for name, expected in reference.items() if found[name] != expected}
+
+
 _found: dict[tuple[str, str], str] = {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,9 +9,5 @@ from engine_matrix import COMBINATIONS
 
 
 @pytest.mark.parametrize("settings", [pair for pair in COMBINATIONS if pair[0] == "spark"], indirect=True, ids="-".join)
-def test_tables_are_the_same(
-    settings: dict[str, Any], night: Callable[..., dict[str, Any]], reference: dict[str, Any]
-) -> None:
-    found = night(settings)
-    for name, expected in reference.items():
-        assert found[name] == expected, name
+def test_tables_are_the_same(differing: dict[str, Any]) -> None:
+    assert differing == {}
