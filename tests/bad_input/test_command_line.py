@@ -63,7 +63,7 @@ def test_a_pipeline_file_with_ten_mistakes_names_each_with_its_line(road: Road) 
         ("run buys --date yesterday", "RequestError", "a daily interval such as 2026-01-31; found 'yesterday'"),
         ("run buys --window x", "RequestError", "wrong window: expected a duration such as 60d, 12h or 2w, found 'x'"),
         ("run buys --from shard --until check", "RequestError", "--from before --until in check, clean"),
-        ("run buys --profile mars", "ProfileError", "unknown profile: expected local; found 'mars'"),
+        ("run buys --profile mars", "ProfileError", "unknown profile: expected one of local; found 'mars'"),
         ("lookup buys c1", "InputError", "millrace run buys --until shard"),
         ("run buys --date 2026-01-01 --from shard --until shard", "GateClosed", "shard has no interval to work on"),
         ("run buys --date 2026-01-01 --from clean --until clean", "GateClosed", "millrace run buys --from check"),
