@@ -1,0 +1,60 @@
+"""Feature statistics of raw files, as CSV and as Parquet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.answers import Tolerance, differences, read_answer, read_records
+from benchmarks.data import Data, make_data
+from benchmarks.pipelines import stats_pipeline, write_pipeline
+from benchmarks.work import MILLRACE, Bench, Contender, Goal, Work, job, peer
+
+GOALS = {
+    "csv": (Goal(0.8, ("Polars",)), Goal(1 / 12, ("PySpark",)), Goal(1 / 100, ("mrjob",))),
+    "parquet": (Goal(0.8, ("Polars",)),),
+}
+
+
+def stats_csv(bench: Bench) -> Work:
+    """Statistics of the CSV."""
+    return _stats(bench, "csv")
+
+
+def stats_parquet(bench: Bench) -> Work:
+    """Statistics of the Parquet."""
+    return _stats(bench, "parquet")
+
+
+PEERS = {"Polars": Tolerance(distinct=0.15), "DuckDB": Tolerance(distinct=0.15, top=1)}
+"""Their own approximations are held to what they promise, so that nobody is made slower than he need be."""
+
+
+def _stats(bench: Bench, kind: str) -> Work:
+    data = make_data(bench.data, bench.rows, bench.say)
+    files = data.files(kind)
+    pipeline = f"events_{kind}"
+    write_pipeline(bench.pipelines, pipeline, stats_pipeline(pipeline, files, kind))
+    contenders = [
+        Contender(MILLRACE, job("feature_stats", "-r", "local", "--pipeline", pipeline, *files), read_records),
+        Contender("Polars", peer("stats_polars.py", kind, *files), read_answer, engine_seconds),
+        Contender("DuckDB", peer("stats_duckdb.py", kind, *files), read_answer, engine_seconds),
+    ]
+    title = f"feature statistics of the {'CSV' if kind == 'csv' else 'Parquet'}"
+    return Work(f"stats-{kind}", title, contenders, GOALS[kind], lambda answers: _wrong(answers, data))
+
+
+def _wrong(answers: Mapping[str, Any], data: Data) -> list[str]:
+    return [
+        f"{name}: {words}"
+        for name, answer in answers.items()
+        for words in differences(answer, data.truth, PEERS.get(name, Tolerance()))
+    ]
+
+
+def engine_seconds(out: Path) -> float | None:
+    """The seconds without start-up that a peer tells in its answer, or Millrace's own on its standard error."""
+    known = re.findall(r"engine_seconds\"?:? ([0-9.]+)", out.read_text() + out.with_suffix(".err").read_text())
+    return float(known[-1]) if known else None
