@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from services.place import Place, read_json
+from services.place import Place, read_json, write
 
 GRACE = 15.0  # seconds between the request to end and the end by force
 
@@ -47,7 +47,7 @@ class Daemon:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         facts = {"pid": process.pid, "born": process.create_time()}
-        self.record(place).write_text(json.dumps(facts), encoding="utf-8")
+        write(self.record(place), json.dumps(facts))
         return process
 
     def end(self, place: Place) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from services.daemon import alive
-from services.place import Place, read_json
+from services.place import Place, read_json, write
 
 HAND = {"pid": 0, "born": 0.0}
 
@@ -21,7 +21,7 @@ def hold(place: Place, service: str, pid: int | None) -> None:
     holder = HAND if pid is None else {"pid": pid, "born": psutil.Process(pid).create_time()}
     holders = read_json(file(place, service), [])
     if holder not in holders:
-        file(place, service).write_text(json.dumps([*holders, holder]), encoding="utf-8")
+        write(file(place, service), json.dumps([*holders, holder]))
 
 
 def release(place: Place, service: str, pid: int) -> bool:
@@ -30,7 +30,7 @@ def release(place: Place, service: str, pid: int) -> bool:
     if known is None:
         return False
     left = [one for one in known if one == HAND or (one["pid"] != pid and alive(one["pid"], one["born"]))]
-    file(place, service).write_text(json.dumps(left), encoding="utf-8")
+    write(file(place, service), json.dumps(left))
     return not left
 
 

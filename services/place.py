@@ -59,7 +59,7 @@ class Place:
         for name in names:
             if name not in known or (fresh and not is_free(known[name])):
                 known[name] = free_port(set(known.values()))
-        path.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        write(path, json.dumps(known, indent=1))
         return {name: known[name] for name in names}
 
     @contextmanager
@@ -81,7 +81,19 @@ def default_place() -> Place:
 
 def read_json(path: Path, otherwise: Any) -> Any:
     """What a JSON file holds, or `otherwise` where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else otherwise
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return otherwise
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that others read meanwhile: they find the old text or the new one, whole."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def secret(path: Path, text: str) -> None:

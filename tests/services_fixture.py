@@ -71,8 +71,16 @@ def started(name: str) -> dict[str, Any]:
             pytest.fail(reason)
         pytest.skip(reason)
     assert run.returncode == 0, run.stderr
-    facts: dict[str, Any] = json.loads(services("status", name, "--json").stdout)[name]
-    return facts | {"variables": json.loads(services("env", name, "--json").stdout)}
+    facts: dict[str, Any] = told("status", name)[name]
+    return facts | {"variables": told("env", name)}
+
+
+def told(action: str, name: str) -> dict[str, Any]:
+    """What `python -m services` tells of a service that runs."""
+    run = services(action, name, "--json")
+    assert run.returncode == 0, f"{action} of {name}: {run.stdout}{run.stderr}"
+    found: dict[str, Any] = json.loads(run.stdout)
+    return found
 
 
 @pytest.fixture(scope="session")

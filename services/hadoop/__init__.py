@@ -14,7 +14,7 @@ from millrace.errors import ServiceError
 from services.daemon import Daemon
 from services.hadoop import settings
 from services.minio import REGION, Minio
-from services.place import HOST, Say
+from services.place import HOST, Say, write
 from services.programs import JAVA, MAVEN, Program
 from services.service import Service
 
@@ -111,16 +111,15 @@ class Hadoop(Service):
             "log4j.properties": settings.LOG4J,
         }
         for name, text in files.items():
-            (conf / name).write_text(text, encoding="utf-8")
+            write(conf / name, text)
         for page in ("hdfs", "datanode", "cluster", "node"):  # the servers look for their pages and end without them
             self.place.folder("hadoop", "share", "hadoop", "webapps", page)
         launcher = self.place.folder("hadoop", "bin") / "hadoop"
-        launcher.write_text(
-            LAUNCHER.format(
-                home=self.home, java=java_home(), credentials=self.place.credentials,
-                options=f"-Xmx512m {settings.JVM} {settings.OPEN}",
-            )
-        )  # fmt: skip
+        options = f"-Xmx512m {settings.JVM} {settings.OPEN}"
+        write(
+            launcher,
+            LAUNCHER.format(home=self.home, java=java_home(), credentials=self.place.credentials, options=options),
+        )
         launcher.chmod(0o755)
 
     def daemons(self, *, fresh: bool = False) -> list[Daemon]:

@@ -72,6 +72,17 @@ def test_a_killed_server_comes_back_at_its_address_with_its_data(place):
         assert file.read() == b"kept"
 
 
+def test_who_reads_while_another_writes_finds_a_whole_file(tmp_path):
+    """A status asked while another process notes a port used to find an empty file."""
+    place = Place(tmp_path)
+    first = place.ports(["a"], fresh=False)
+    with (tmp_path / "ports.json").open() as reader:
+        both = place.ports(["a", "b"], fresh=False)
+        assert json.load(reader) == first
+    assert json.loads((tmp_path / "ports.json").read_text()) == both
+    assert [path.name for path in tmp_path.iterdir()] == ["ports.json"]
+
+
 class TwoSleepers(Minio):
     """A service of two daemons."""
 
