@@ -14,6 +14,7 @@ from millrace.profiles import CLUSTERS, Profile
 from millrace.spec import parse_duration
 from millrace.stages.context import Run
 from millrace.storage.refusals import write_refused
+from millrace.storage.uploads import Upload, abort_upload, unfinished_uploads
 from millrace.storage.vacuum import GRACE, last_changes, store_now
 
 TABLES = ("check", "clean", "quarantine", "sharded", "stats", "drift", "sample", "evaluation", "scores")
@@ -37,18 +38,37 @@ def vacuum_tables(run: Run, retention: str, dry_run: bool) -> dict[str, list[str
 
 
 def vacuum_leftovers(run: Run, dry_run: bool, grace: timedelta = GRACE) -> list[str]:
-    """Remove the folders of jobs that ended without cleaning up, and old worker environments; their paths or URIs.
+    """Remove the folders of jobs that ended without cleaning up, old worker environments, and uploads to S3 that were
+    never finished; their paths or URIs.
 
-    A folder is left over when nothing in it has changed for `grace`, longer than any attempt runs. They belong to all
-    pipelines of the profile.
+    A folder is left over when nothing in it has changed for `grace`, longer than any attempt runs, an upload when it
+    was begun before that. Uploads are those below the pipeline's own folder, and those of models, reports and jobs;
+    all else belongs to all pipelines of the profile.
     """
     run.say("vacuum: what dead jobs left")
     found = [*_in_work_folder(run.profile, grace), *_on_this_machine(run.profile.home, grace)]
+    uploads = list(_never_finished(run, grace))
     if not dry_run:
         for uri in found:
             run.say(f"removing {uri}")
             _remove(uri)
-    return found
+        for upload in uploads:
+            run.say(f"giving up {upload}")
+            abort_upload(upload)
+    return [*found, *map(str, uploads)]
+
+
+def _never_finished(run: Run, grace: timedelta) -> Iterator[Upload]:
+    """Uploads that were begun long ago, in the folders on S3 that are ours: a bucket may hold those of others."""
+    profile = run.profile
+    if not profile.root.startswith("s3"):
+        return
+    from millrace.mapreduce.cluster import work_folder
+
+    folders = (profile.table_uri(run.pipeline.name, ""), profile.models, profile.reports, work_folder(profile))
+    before = store_now(profile.root) - grace
+    for folder in sorted({folder.rstrip("/") for folder in folders if folder.startswith("s3")}):
+        yield from unfinished_uploads(folder, before)
 
 
 def _in_work_folder(profile: Profile, grace: timedelta) -> Iterator[str]:

@@ -50,9 +50,9 @@ def credentials() -> str:
 
 def reach_s3(uri: str) -> str:
     """Ask for the bucket's contents. Raises ServiceError where that isn't answered."""
-    client, bucket, _ = _s3(uri)
+    client, bucket, _ = s3_client(uri)
     address = os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
-    with _answers(uri):
+    with s3_answers(uri):
         answer = client.list_objects_v2(Bucket=bucket, MaxKeys=1)
     if answer.get("Name") != bucket:  # any page of any web server has nothing in it
         hint = "see s3.endpoint in the profile"
@@ -68,9 +68,9 @@ def put_once(uri: str) -> str:
     """
     from botocore.exceptions import ClientError
 
-    client, bucket, prefix = _s3(uri)
+    client, bucket, prefix = s3_client(uri)
     key = f"{prefix}/_probe/{uuid.uuid4().hex}".lstrip("/")
-    with _answers(uri):
+    with s3_answers(uri):
         try:
             client.put_object(Bucket=bucket, Key=key, Body=b"1", IfNoneMatch="*")
             client.put_object(Bucket=bucket, Key=key, Body=b"2", IfNoneMatch="*")
@@ -146,7 +146,7 @@ def keep(uri: str) -> str:
     return f"a file was written, read, listed and deleted at {uri}"
 
 
-def _s3(uri: str) -> tuple[Any, str, str]:
+def s3_client(uri: str) -> tuple[Any, str, str]:
     """A client that gives up soon, the bucket, and the prefix in it."""
     import boto3
     from botocore.config import Config
@@ -166,7 +166,7 @@ def _s3(uri: str) -> tuple[Any, str, str]:
 
 
 @contextmanager
-def _answers(uri: str) -> Iterator[None]:
+def s3_answers(uri: str) -> Iterator[None]:
     """Turns what boto3 says into words."""
     from botocore import exceptions as boto
 
