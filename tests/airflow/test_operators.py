@@ -135,8 +135,9 @@ def test_the_event_tells_what_happened() -> None:
     }
 
 
+@pytest.mark.parametrize("stage", ["check", "score"])
 def test_a_stage_that_waits_for_a_step_defers_its_task_for_the_rest_of_its_time(
-    monkeypatch: pytest.MonkeyPatch,
+    stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Deferral] = []
 
@@ -147,18 +148,18 @@ def test_a_stage_that_waits_for_a_step_defers_its_task_for_the_rest_of_its_time(
     began = datetime(2018, 4, 2, 2, tzinfo=UTC)
     monkeypatch.setattr(operators, "run", waits)
     monkeypatch.setattr(operators, "utcnow", lambda: began + timedelta(hours=1))
-    stage = operators.StageOperator(
-        pipeline="tiny", stage="check", interval="daily", execution_timeout=timedelta(hours=6)
-    )
-    given = context()
+    kind = operators.ScoreOperator if stage == "score" else operators.StageOperator
+    more = {"asset": champion_asset("tiny")} if stage == "score" else {}
+    task = kind(pipeline="tiny", stage=stage, interval="daily", execution_timeout=timedelta(hours=6), **more)
+    given = context(date="2018-04-01")
     given["ti"].start_date = began
     with pytest.raises(TaskDeferred) as deferred:
-        stage.execute(given)
+        task.execute(given)
     assert (deferred.value.method_name, deferred.value.timeout) == ("resume", timedelta(hours=5))
     assert deferred.value.trigger.serialize()[1] == {"cluster": "j-1", "step": "s-1"}
 
     with pytest.raises(TaskDeferred):
-        stage.resume_execution("resume", {"event": {"step": "s-1", "state": "FAILED"}}, given)
+        task.resume_execution("resume", {"event": {"step": "s-1", "state": "FAILED"}}, given)
     assert seen == [Deferral(), Deferral(awaited="s-1")]
 
 
