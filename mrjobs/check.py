@@ -106,7 +106,7 @@ class Check(ColumnJob):
         named = split.interval or (ALL if pipeline.source.interval == "none" else None)
         partials: dict[str, Partial] = {named: Partial(pipeline)} if named else {}
         for raw in self.read(split):
-            typed = convert(raw.batch, pipeline)
+            typed = convert(raw.batch, pipeline, trimmed=raw.trimmed)
             for interval, part in self._by_interval(typed, named):
                 partials.setdefault(interval, Partial(pipeline)).update(part)
             if raw.bad:

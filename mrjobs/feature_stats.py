@@ -71,7 +71,7 @@ class FeatureStats(ColumnJob):
             return
         source = self.plan.pipeline.source
         for raw in self.read(split):
-            batch = convert(raw.batch, self.plan.pipeline).batch
+            batch = convert(raw.batch, self.plan.pipeline, trimmed=raw.trimmed).batch
             if split.interval or source.interval == "none" or source.time is None:
                 yield split.interval or ALL, batch
             else:

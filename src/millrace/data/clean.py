@@ -25,13 +25,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from millrace.data.buffers import array_of, flags
 from millrace.data.check import violations
-from millrace.data.clean_column import ColumnCleaner, Found, as_mask
+from millrace.data.clean_column import ColumnCleaner, Found
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.clean_rejects import first_reasons, quarantine
 from millrace.data.convert import convert, typed_schema
@@ -126,7 +126,7 @@ class Cleaner:
     def _expect(self, found: Found) -> None:
         """Rejects the rows that don't meet an expectation with severity `quarantine`, before any cleaning."""
         if self.expectations:
-            typed = convert(found.raw.batch, self.pipeline).batch
+            typed = convert(found.raw.batch, self.pipeline, trimmed=found.raw.trimmed).batch
             for expectation in self.expectations:
                 for name, mask in violations(typed, [expectation]).items():
                     column = expectation.arguments.get("column")
@@ -163,15 +163,15 @@ class Cleaner:
         rejected: pa.Table,
     ) -> Cleaned:
         """The rows of one interval."""
-        inside = as_mask(pc.equal(intervals, name))
+        inside = flags(pc.equal(intervals, name))
         stays = kept & inside
         columns = [found.typed[column] for column in self.kept]
         if not stays.all():
-            mask = pl.Series(stays).to_arrow()
+            mask = array_of(stays)
             columns = [column.filter(mask) for column in columns]
         rows = int(stays.sum())
         batch = pa.RecordBatch.from_arrays(columns, schema=typed_schema(self.pipeline, self.kept))
-        row_ids = pl.Series(hash_rows(batch, self.kept).view(np.int64)).to_arrow()
+        row_ids = array_of(hash_rows(batch, self.kept).view(np.int64))
         batch = pa.RecordBatch.from_arrays([*columns, row_ids, pa.repeat(split.path, rows)], schema=self.schema)
         part = rejected.filter(pc.equal(rejected[DATA_INTERVAL], name))
         unreadable = part.num_rows - int((inside & ~kept).sum())

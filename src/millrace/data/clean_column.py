@@ -7,12 +7,11 @@ another column names, whatever their order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.data.buffers import flags
 from millrace.data.clean_limits import Range, allowed_values, make_range, not_allowed, rule_range
 from millrace.data.clean_plan import ColumnPlan, with_plan
 from millrace.data.clean_rejects import Mask, Rejection
@@ -37,13 +36,13 @@ class Found:
 
     def reject(self, column: str | None, rule: str, expected: str, mask: pa.BooleanArray) -> None:
         """Rows of a mask break a rule."""
-        broken = as_mask(mask)
+        broken = flags(mask)
         if broken.any():
             self.rejections.append(Rejection(column, rule, expected, broken))
 
     def change(self, column: str, rule: str, mask: pa.BooleanArray) -> None:
         """A rule changed the cells of a mask."""
-        changed = as_mask(mask)
+        changed = flags(mask)
         if changed.any():
             self._changed.append((column, rule, changed))
 
@@ -127,7 +126,7 @@ class ColumnCleaner:
     def _text(self, raw: pa.Array, found: Found) -> pa.Array:
         """Text after trimming and the text rules; changes are found on the distinct values."""
         values = raw
-        if self.rule.trim or self.column.type != "string":
+        if not found.raw.trimmed and (self.rule.trim or self.column.type != "string"):
             values = trim(raw, self.null_values)
             if values is not raw:
                 found.change(self.name, "trim", _differ(_plain(raw), _plain(values)))
@@ -184,12 +183,6 @@ class ColumnCleaner:
             raise RequestError(f"clean.{self.name}.missing", expected=f"a {self.column.type}", found=repr(wrong))
         assert values.type == TYPES[self.column.type]
         return values
-
-
-def as_mask(mask: pa.BooleanArray) -> Mask:
-    """An Arrow mask without nulls as numpy's."""
-    result: Any = mask.to_numpy(zero_copy_only=False)
-    return np.asarray(result, dtype=bool)
 
 
 def _plain(values: pa.Array) -> pa.Array:

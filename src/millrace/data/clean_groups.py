@@ -14,11 +14,10 @@ import base64
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import datasketches as ds
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,6 +28,9 @@ from millrace.data.convert import Typed
 from millrace.data.hashing import canonical_text
 from millrace.errors import RequestError
 from millrace.spec import Pipeline
+
+if TYPE_CHECKING:
+    import polars as pl
 
 LEARNED = ("mean", "median", "most_frequent")
 MAX_GROUPS = 10_000
@@ -61,6 +63,8 @@ class _Mean:
     moments: Moments = field(default_factory=Moments)
 
     def update(self, values: pl.Series) -> None:
+        import polars as pl
+
         self.moments = self.moments.merge(Moments.of(values.cast(pl.Float64).to_arrow()))
 
     def merge(self, other: _Mean) -> None:
@@ -85,6 +89,8 @@ class _Median:
         self.sketch = sketch or ds.kll_doubles_sketch(KLL_K)
 
     def update(self, values: pl.Series) -> None:
+        import polars as pl
+
         self.sketch.update(np.array(values.cast(pl.Float64).to_numpy()))  # a copy: the sketch wants a writable array
 
     def merge(self, other: _Median) -> None:
@@ -234,6 +240,8 @@ def group_text(typed: Typed, pipeline: Pipeline, by: str) -> pa.Array:
 
 
 def _grouped(groups: pa.Array, values: pa.Array) -> Iterator[tuple[str | None, pl.Series]]:
+    import polars as pl
+
     frame = pl.DataFrame({"group": pl.Series(groups, dtype=pl.String), "value": pl.Series(values)})
     for key, part in frame.partition_by("group", as_dict=True, include_key=False).items():
         yield key[0], part["value"]

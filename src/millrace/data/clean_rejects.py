@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.data.buffers import array_of
 from millrace.data.hashing import canonical_text
 from millrace.data.split import RawBatch
 
@@ -85,11 +85,11 @@ def quarantine(
     rejected = np.flatnonzero(first >= 0)
     pieces = [_bad_rows(raw, path, bad_interval)] if raw.bad else []
     if len(rejected):
-        taken = raw.batch.take(_indices(rejected))
+        taken = raw.cells().take(array_of(rejected))
         records = _records(taken)
         for place in np.unique(first[rejected]).tolist():
             inside = np.flatnonzero(first[rejected] == place)
-            rows, chosen = _indices(rejected[inside]), _indices(inside)
+            rows, chosen = array_of(rejected[inside]), array_of(inside)
             rejection = rejections[place]
             value = _value(taken, rejection.column, chosen)
             pieces.append(
@@ -125,20 +125,20 @@ def _table(**columns: pa.Array) -> pa.Table:
     return pa.Table.from_arrays([columns[name] for name in QUARANTINE.names], schema=QUARANTINE)
 
 
-def _indices(places: npt.NDArray[np.int64]) -> pa.Array:
-    return pl.Series(places.astype(np.int64)).to_arrow()
-
-
 def _text(values: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        import polars as pl
+
         return pc.binary_join_element_wise("0x", pl.Series(values).bin.encode("hex").to_arrow().cast(pa.string()), "")
     return canonical_text(values)
 
 
 def _records(batch: pa.RecordBatch) -> pa.Array:
     """Each row as a JSON object of its raw values."""
+    import polars as pl
+
     frame = pl.DataFrame({name: pl.Series(_text(batch.column(name)), dtype=pl.String) for name in batch.schema.names})
     encoded = frame.select(record=pl.struct(pl.all()).struct.json_encode())["record"].to_arrow().cast(pa.string())
     return pc.utf8_slice_codeunits(encoded, 0, RECORD_LIMIT)

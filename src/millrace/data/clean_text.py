@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data import numeric
+from millrace.data.buffers import array_of
 from millrace.spec import CleanRule, Column, Spelling
 
 CASES: dict[str, Callable[[pa.Array], pa.Array]] = {
@@ -42,11 +42,14 @@ def steps(column: Column, rule: CleanRule) -> list[Step]:
     return result
 
 
-def prepare(values: pa.Array, column: Column, rule: CleanRule, null_values: Sequence[str]) -> pa.Array:
-    """Raw text as a check sees it: trimmed and, where the column isn't a string, with all that makes it readable."""
-    if column.type == "string":
-        return trim(values, null_values) if rule.trim else values
-    return on_distinct(trim(values, null_values), [step for _, step in steps(column, rule)])
+def prepare(values: pa.Array, column: Column, rule: CleanRule, null_values: Sequence[str] | None) -> pa.Array:
+    """Raw text as a check sees it: trimmed and, where the column isn't a string, with all that makes it readable.
+
+    Without `null_values`, the text is known to be trimmed.
+    """
+    if null_values is not None and (rule.trim or column.type != "string"):
+        values = trim(values, null_values)
+    return values if column.type == "string" else on_distinct(values, [step for _, step in steps(column, rule)])
 
 
 def on_distinct(values: pa.Array, functions: Iterable[Callable[[pa.Array], pa.Array]]) -> pa.Array:
@@ -109,7 +112,7 @@ def spell(values: pa.Array, allowed: Sequence[str], distance: int) -> pa.Array:
         best = block.min(axis=1)
         alone = (best <= distance) & ((block == best[:, None]).sum(axis=1) == 1)
         nearest[start : start + rows] = np.where(alone, block.argmin(axis=1), -1)
-    place = pl.Series(nearest).to_arrow()
+    place = array_of(nearest)
     found = pa.array(list(allowed)).take(pc.if_else(pc.equal(place, -1), None, place))
     return pc.replace_with_mask(values, unknown, pc.coalesce(found, values.filter(unknown)))
 

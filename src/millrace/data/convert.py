@@ -19,10 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data import clean_text, numeric, times
+from millrace.data.buffers import array_of
 from millrace.errors import InputError
 from millrace.spec import Column, ColumnType, Pipeline
 
@@ -55,12 +57,13 @@ def typed_schema(pipeline: Pipeline, names: Sequence[str] | None = None) -> pa.S
     return pa.schema([(name, TYPES[pipeline.columns[name].type]) for name in names or pipeline.columns])
 
 
-def convert(batch: pa.RecordBatch, pipeline: Pipeline) -> Typed:
+def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False) -> Typed:
     """A raw batch in the declared types of its pipeline.
 
     Columns of the batch that the pipeline doesn't declare are left out. Text is trimmed first (a string column only
     where its cleaning rule says so, which is the default) and then compared with the source's null words once more.
-    Value maps and units of a column that is not text are part of reading it, so they apply here too.
+    Value maps and units of a column that is not text are part of reading it, so they apply here too. `trimmed`: it is
+    known that no text has white space at an end.
 
     Raises InputError where a column's stored type can't hold the declared type at all (a list for a number).
 
@@ -78,7 +81,7 @@ def convert(batch: pa.RecordBatch, pipeline: Pipeline) -> Typed:
     for name in names:
         values, column, rule = batch.column(name), pipeline.columns[name], pipeline.rule(name)
         if is_text(values.type):
-            values = clean_text.prepare(values, column, rule, pipeline.source.null_values)
+            values = clean_text.prepare(values, column, rule, None if trimmed else pipeline.source.null_values)
         try:
             array, invalid[name] = convert_column(values, column, null_values=pipeline.source.null_values)
         except pa.ArrowException as error:
@@ -116,7 +119,7 @@ def convert_column(
 
 
 def _false(length: int) -> pa.BooleanArray:
-    return pa.repeat(False, length)
+    return array_of(np.zeros(length, np.bool_))
 
 
 def _from_text(values: pa.Array, column: Column) -> pa.Array:

@@ -6,18 +6,24 @@ many fields.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
+from millrace.data import native
+from millrace.data.bytestream import WIDE
 from millrace.data.records import Block, DamagedStream, Dialect, record_blocks, scan
 from millrace.data.split import TEXT_LIMIT, BadRow, RawBatch, Split, row_numbers
 from millrace.data.textfile import encoding_name, sound_records, text_chunks
+from millrace.data.times import within_years
 from millrace.errors import InputError
 from millrace.spec import Pipeline
 
@@ -43,9 +49,12 @@ def raw_name(pipeline: Pipeline, column: str) -> str:
 
 
 def read_delimited(
-    split: Split, pipeline: Pipeline, file: Any, wanted: Sequence[str], batch_rows: int
+    split: Split, pipeline: Pipeline, file: Any, wanted: Sequence[str], types: Mapping[str, pa.DataType]
 ) -> Iterator[RawBatch]:
-    """The records of one split of a csv or tsv file; see `millrace.data.raw.read_split`."""
+    """The records of one split of a csv or tsv file; `types` are those that columns may get at once.
+
+    See `millrace.data.raw.read_split`.
+    """
     encoding = encoding_name(pipeline.source.encoding)
     dialect = dialect_of(pipeline)
     names = list(pipeline.columns)
@@ -57,7 +66,7 @@ def read_delimited(
         header, _, chunks = split_header(chunks, dialect)
         if header is not None:
             names = match_header(pipeline, split.path, header)
-    parser = _Parser(pipeline, names, wanted, dialect)
+    parser = _Parser(pipeline, names, wanted, types)
     row = split.first_row
     for block in record_blocks(chunks, dialect):
         found, count = parser.parse(block, row, encoding)
@@ -154,27 +163,25 @@ def _listed(names: Sequence[str]) -> str:
 
 
 class _Parser:
-    """Parses blocks of one file: pinned column names, all cells text."""
+    """Parses blocks of one file: pinned column names, and cells as text or, where all can be read so, as `types`."""
 
-    def __init__(self, pipeline: Pipeline, names: Sequence[str], wanted: Sequence[str], dialect: Dialect) -> None:
-        source = pipeline.source
+    def __init__(
+        self, pipeline: Pipeline, names: Sequence[str], wanted: Sequence[str], types: Mapping[str, pa.DataType]
+    ) -> None:
         self.names, self.wanted = list(names), list(wanted)
-        self.schema = pa.schema([(name, pa.string()) for name in self.wanted])
-        self.dialect = dialect
-        self.convert = pacsv.ConvertOptions(
-            column_types={name: pa.string() for name in self.names},
-            include_columns=self.wanted or self.names[:1],
-            null_values=source.null_values,
-            strings_can_be_null=bool(source.null_values),
-            quoted_strings_can_be_null=True,
-            check_utf8=False,  # done for whole records before
-        )
+        self.null_values = pipeline.source.null_values
+        self.dialect = dialect_of(pipeline)
+        self.text = pa.schema([(name, pa.string()) for name in self.wanted])
+        self.typed = pa.schema([(name, types.get(name, pa.string())) for name in self.wanted])
+        whole = [name for name in self.wanted if pa.types.is_integer(self.typed.field(name).type)]
+        self.no_integers = pa.schema([(f.name, pa.string() if f.name in whole else f.type) for f in self.typed])
 
     def parse(self, block: Block, first_row: int, encoding: str) -> tuple[RawBatch, int]:
         """The batch of a block, and how many records the block holds."""
         sound = sound_records(block, first_row, encoding)
-        table, ragged = self._arrow(sound.text)
-        parsed = table.num_rows + len(ragged)
+        trimmed = sound.numbers is None and _is_trimmed(block, encoding)
+        batch, ragged = self._typed(sound.text) if trimmed else self._arrow(sound.text, self.text)
+        parsed = batch.num_rows + len(ragged)
         if sound.numbers is None:
             numbers = np.arange(first_row, first_row + parsed)
             count = parsed
@@ -186,12 +193,25 @@ class _Parser:
         keep[[number - 1 for number, _ in ragged]] = False
         bad = [BadRow(int(numbers[number - 1]), "ragged", text) for number, text in ragged]
         bad = sorted([*sound.bad, *bad], key=lambda row: row.row)
-        return RawBatch(self._one_batch(table), row_numbers(numbers[keep]), bad), count
+        written = None if batch.schema == self.text else functools.cache(lambda: self._arrow(sound.text, self.text)[0])
+        return RawBatch(batch, row_numbers(numbers[keep]), bad, trimmed, written), count
 
-    def _arrow(self, text: bytes) -> tuple[pa.Table, list[tuple[int, str]]]:
-        """The table of some sound records, and (number, text) of those with another number of fields."""
+    def _typed(self, text: bytes) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
+        """The batch with the types that its columns may have, or with text where a cell of it can't be read so."""
+        schema = self.typed
+        if self.typed != self.no_integers and (b"0x" in text or b"0X" in text):  # Arrow would read 0x1f as a number
+            schema = self.no_integers
+        if schema != self.text:
+            with contextlib.suppress(pa.ArrowInvalid):
+                batch, ragged = self._arrow(text, schema)
+                if all(_as_convert_reads(column) for column in batch.columns):
+                    return batch, ragged
+        return self._arrow(text, self.text)
+
+    def _arrow(self, text: bytes, schema: pa.Schema) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
+        """The batch of some sound records, and (number, text) of those with another number of fields."""
         if not text:
-            return self.schema.empty_table(), []
+            return _one_batch(schema.empty_table(), schema), []
         ragged: list[tuple[int, str]] = []
 
         def note(row: Any) -> str:
@@ -210,16 +230,41 @@ class _Parser:
                 newlines_in_values=bool(quote),
                 invalid_row_handler=note,
             ),
-            convert_options=self.convert,
+            convert_options=pacsv.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.string()) | {field.name: field.type for field in schema},
+                include_columns=self.wanted or self.names[:1],
+                null_values=self.null_values,
+                strings_can_be_null=bool(self.null_values),
+                quoted_strings_can_be_null=True,
+                check_utf8=False,  # done for whole records before
+            ),
         )
-        return table, ragged
+        return _one_batch(table, schema), ragged
 
-    def _one_batch(self, table: pa.Table) -> pa.RecordBatch:
-        columns = [
-            chunked.chunk(0) if chunked.num_chunks == 1 else pa.concat_arrays(chunked.chunks)
-            for chunked in (table.column(name) for name in self.wanted)
-            if chunked.num_chunks
-        ]
-        if len(columns) < len(self.wanted):
-            return pa.RecordBatch.from_pylist([], schema=self.schema)
-        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+def _one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
+    columns = [
+        chunked.chunk(0) if chunked.num_chunks == 1 else pa.concat_arrays(chunked.chunks)
+        for chunked in (table.column(name) for name in schema.names)
+        if chunked.num_chunks
+    ]
+    if len(columns) < len(schema):
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _is_trimmed(block: Block, encoding: str) -> bool:
+    """Whether it is known that no cell of a block has white space at an end."""
+    scanned = block.scanned
+    if scanned is None or scanned.has(native.PADDED):
+        return False
+    return encoding == "utf-8" or encoding in WIDE or not scanned.has(native.WIDE)
+
+
+def _as_convert_reads(values: pa.Array) -> bool:
+    """Whether `millrace.data.convert` would read all these cells, and as these values."""
+    if pa.types.is_floating(values.type):
+        return bool(pc.all(pc.is_finite(values)).as_py() is not False)
+    if pa.types.is_timestamp(values.type):
+        return within_years(values) is values
+    return True

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from millrace.data.states import Kind, stored_numbers
+from millrace.data import native
+from millrace.data.buffers import array_of, flags, stored_numbers
+from millrace.data.states import Kind
 from millrace.errors import InputError
 
-Codes = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.signedinteger[Any]]
 
 
 def kind_of(kind: pa.DataType, name: str) -> Kind:
@@ -34,26 +37,43 @@ def kind_of(kind: pa.DataType, name: str) -> Kind:
     )
 
 
-def encode(array: pa.Array, kind: Kind) -> tuple[Codes, pa.Array]:
-    """The distinct values (as the kind's own type, no nulls), and for every row its value's place, -1 for null."""
+@dataclass(frozen=True)
+class Encoded:
+    """For every row its value's place among the distinct `values` (of the kind's own type, no nulls), -1 for null.
+
+    `hashes` are those of the distinct values (`millrace.data.states.hash_keys`), where they came for nothing.
+    """
+
+    places: Codes
+    values: pa.Array
+    hashes: npt.NDArray[np.uint64] | None = None
+
+    def only(self, seen: npt.NDArray[np.int64]) -> Encoded:
+        """Some of the distinct values; the places are those among all."""
+        if len(seen) == len(self.values):
+            return self
+        hashes = None if self.hashes is None else self.hashes[seen]
+        return Encoded(self.places, self.values.take(array_of(seen)), hashes)
+
+
+def encode(array: pa.Array, kind: Kind) -> Encoded:
+    """The distinct values of an array, in order of first occurrence."""
     if pa.types.is_dictionary(array.type):
-        inner, values = encode(array.dictionary, kind)  # entries may be null or equal
-        codes = _codes(array.indices)
-        return np.append(inner, -1)[codes], values
-    encoded = _as_kind(array, kind).dictionary_encode()
-    return _codes(encoded.indices), encoded.dictionary
+        inner = encode(array.dictionary, kind)  # entries may be null or equal
+        return Encoded(np.append(inner.places, -1)[_codes(array.indices)], inner.values, inner.hashes)
+    plain = _as_kind(array, kind)
+    if native.available():
+        places, first, hashes = native.encode(plain)
+        return Encoded(places, plain.take(array_of(first)), hashes)
+    encoded = plain.dictionary_encode()
+    return Encoded(_codes(encoded.indices), encoded.dictionary)
 
 
 def _codes(indices: pa.Array) -> Codes:
     codes = stored_numbers(indices).astype(np.int64)
     if indices.null_count:
-        codes[stored_numbers(indices.is_null().cast(pa.uint8())).astype(np.bool_)] = -1
+        codes[flags(indices.is_null())] = -1
     return codes
-
-
-def as_places(places: Codes) -> pa.Array:
-    """Places as an Arrow array; `pa.array` would import pandas for it, which takes longer than a small job."""
-    return pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(np.ascontiguousarray(places))])
 
 
 def _as_kind(array: pa.Array, kind: Kind) -> pa.Array:

@@ -38,6 +38,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from millrace.data import native
 from millrace.errors import InputError
 
 Hashes = npt.NDArray[np.uint64]
@@ -248,6 +249,8 @@ def hash_texts(text: pa.Array) -> Hashes:
     hashes = np.empty(count, np.uint64)
     if count == 0:
         return hashes
+    if native.available():
+        return native.hash_texts(text)
     _, offset_buffer, data_buffer = text.buffers()
     offsets = np.frombuffer(offset_buffer, np.int32)[text.offset : text.offset + count + 1].astype(np.int64)
     first, last = int(offsets[0]), int(offsets[-1])

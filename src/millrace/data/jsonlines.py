@@ -8,10 +8,9 @@ is a bad row (``not_json``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -22,12 +21,13 @@ from millrace.data.split import BadRow, RawBatch, Split, row_numbers
 from millrace.data.textfile import encoding_name, excerpt, sound_records, text_chunks
 from millrace.spec import Pipeline
 
+if TYPE_CHECKING:
+    import polars as pl
+
 LINES = Dialect(quote=None)
 
 
-def read_jsonl(
-    split: Split, pipeline: Pipeline, file: Any, wanted: Sequence[str], batch_rows: int
-) -> Iterator[RawBatch]:
+def read_jsonl(split: Split, pipeline: Pipeline, file: Any, wanted: Sequence[str]) -> Iterator[RawBatch]:
     """The records of one split of a JSON lines file; see `millrace.data.raw.read_split`."""
     encoding = encoding_name(pipeline.source.encoding)
     chunks = text_chunks(split.path, file, encoding, split.start, split.length)
@@ -47,6 +47,8 @@ def _parse(
     text: bytes, numbers: NDArray[np.int64] | None, first_row: int, fields: Sequence[str]
 ) -> tuple[pl.DataFrame, NDArray[np.int64], list[BadRow], int]:
     """The lines that are JSON objects, their numbers, the others, and the number of all lines."""
+    import polars as pl
+
     schema = dict.fromkeys(fields, pl.String) or {"": pl.String}
     starts, ends = Block(text).bounds()
     if numbers is None:
@@ -75,6 +77,8 @@ def _parse(
 
 def _objects(lines: bytes, schema: dict[str, Any], count: int) -> pl.DataFrame | None:
     """The lines as columns of text, None where one of them isn't an object."""
+    import polars as pl
+
     if b"\r" in lines:
         lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     try:

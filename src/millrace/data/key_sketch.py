@@ -8,14 +8,16 @@ A KLL sketch draws random bits, so it would give other boundaries at every attem
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 
 from millrace.data.hashing import Hashes, mix
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ROWS_PER_SHARD = 4_096  # relative standard error of a shard's size: 1/sqrt(4096) = 1.6 %
 SEED = 0x5348415244  # "SHARD": ranks independent of those of the training sample
@@ -36,6 +38,8 @@ class KeySketch:
 
     def update(self, keys: pa.Array | pa.ChunkedArray, row_ids: npt.NDArray[Any]) -> None:
         """Add rows: their keys, and their 64-bit row hashes of equal length."""
+        import polars as pl
+
         series = _comparable(keys)
         ranks = mix(row_ids.astype(np.uint64, copy=False), SEED)
         valid = series.is_not_null().to_numpy()
@@ -52,6 +56,8 @@ class KeySketch:
         return self
 
     def _add(self, ranks: Hashes, keys: pl.Series) -> None:
+        import polars as pl
+
         ranks = np.concatenate([self.ranks, ranks])
         keys = keys if self.keys is None else self.keys.append(keys)
         if len(ranks) > self.capacity:
@@ -62,6 +68,8 @@ class KeySketch:
 
     def weights(self) -> tuple[pl.Series, npt.NDArray[np.float64]]:
         """The distinct keys of the sample in rising order, and the estimated number of rows of each."""
+        import polars as pl
+
         if self.keys is None:
             return pl.Series("key", [], pl.Int64), np.zeros(0)
         counts = self.keys.alias("key").to_frame().group_by("key").len("rows").sort("key")
@@ -69,6 +77,8 @@ class KeySketch:
 
     def to_bytes(self) -> bytes:
         """The sketch as an Arrow stream: equal sketches have equal bytes."""
+        import polars as pl
+
         keys = self.keys if self.keys is not None else pl.Series("key", [], pl.Int64)
         frame = pl.DataFrame({"rank": self.ranks, "key": keys}).sort("rank", "key")
         table = frame.to_arrow().replace_schema_metadata({"rows": str(self.rows), "capacity": str(self.capacity)})
@@ -97,6 +107,8 @@ def key_sketch(shards: int) -> KeySketch:
 
 def _comparable(keys: pa.Array | pa.ChunkedArray) -> pl.Series:
     """Times and booleans as integers, as `shard.assign` compares them; NaN as null: it has no place in an order."""
+    import polars as pl
+
     kind = keys.type
     if pa.types.is_timestamp(kind):
         keys = keys.cast(pa.timestamp("us")).cast(pa.int64())

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-POLARS: dict[pa.DataType, type[pl.DataType]] = {
-    pa.int8(): pl.Int8,
-    pa.int16(): pl.Int16,
-    pa.int32(): pl.Int32,
-    pa.int64(): pl.Int64,
-    pa.float32(): pl.Float32,
-    pa.float64(): pl.Float64,
-}
+from millrace.data.buffers import null_scalar
 
 
 def parse(values: pa.Array, target: pa.DataType) -> pa.Array:
@@ -25,17 +17,32 @@ def parse(values: pa.Array, target: pa.DataType) -> pa.Array:
             raise pa.ArrowInvalid("Arrow would read 0x1f as a number")
         result = values.cast(target)
     except pa.ArrowInvalid:
-        result = pl.Series(values).cast(POLARS[target], strict=False).to_arrow()
+        result = readable(values, target)
         if integer and result.null_count > values.null_count:
             whole = pc.replace_substring_regex(values, r"^([+-]?\d+)\.0*$", r"\1")
-            result = pl.Series(whole).cast(POLARS[target], strict=False).to_arrow()
+            result = readable(whole, target)
     return result if integer else finite(result)
+
+
+def readable(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """Text as numbers of the type `target`, null where a cell is none."""
+    import polars as pl
+
+    kinds = {
+        pa.int8(): pl.Int8,
+        pa.int16(): pl.Int16,
+        pa.int32(): pl.Int32,
+        pa.int64(): pl.Int64,
+        pa.float32(): pl.Float32,
+        pa.float64(): pl.Float64,
+    }
+    return pl.Series(values).cast(kinds[target], strict=False).to_arrow()
 
 
 def finite(values: pa.Array) -> pa.Array:
     """Numbers with inf and nan made null."""
     kept = pc.is_finite(values)
-    return values if pc.all(kept).as_py() is not False else pc.if_else(kept, values, None)
+    return values if pc.all(kept).as_py() is not False else pc.if_else(kept, values, null_scalar(values.type))
 
 
 def from_typed(values: pa.Array, target: pa.DataType) -> pa.Array:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data.hashing import canonical_text
 from millrace.errors import RequestError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MOST_STRATA = 10_000
 Cell = tuple[str | None, str | None, int | None]  # stratum, label, day since 1970
@@ -38,6 +40,8 @@ class Population:
 
     def update(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Count the rows of a batch."""
+        import polars as pl
+
         rows = batch.num_rows
         frame = pl.DataFrame(
             {
@@ -118,6 +122,8 @@ class Population:
 
 
 def _text(batch: pa.RecordBatch | pa.Table, name: str | None, rows: int) -> pl.Series:
+    import polars as pl
+
     if name is None:
         return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
     return stratum_text(batch.column(name))
@@ -125,6 +131,8 @@ def _text(batch: pa.RecordBatch | pa.Table, name: str | None, rows: int) -> pl.S
 
 def stratum_text(column: pa.Array | pa.ChunkedArray) -> pl.Series:
     """The canonical text of a column's values, by which strata are named."""
+    import polars as pl
+
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     plain = [chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk for chunk in chunks]
     series = pl.from_arrow(pa.chunked_array([canonical_text(chunk) for chunk in plain], pa.string()))
@@ -133,6 +141,8 @@ def stratum_text(column: pa.Array | pa.ChunkedArray) -> pl.Series:
 
 
 def _days(batch: pa.RecordBatch | pa.Table, name: str | None, rows: int) -> pl.Series:
+    import polars as pl
+
     if name is None:
         return pl.Series([None], dtype=pl.Int32).new_from_index(0, rows)
     series = pl.from_arrow(pc.cast(batch.column(name), pa.date32(), safe=False).cast(pa.int32()))

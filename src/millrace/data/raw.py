@@ -8,11 +8,14 @@ empty string is null too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.data.convert import TYPES
 from millrace.data.split import TEXT_LIMIT, BadRow, OpenFile, RawBatch, Split
 from millrace.spec import Pipeline
 
@@ -26,54 +29,80 @@ def read_split(
     *,
     columns: Sequence[str] | None = None,
     batch_rows: int = 131_072,
+    typed: bool = False,
 ) -> Iterator[RawBatch]:
     """The records of a split, in file order, in batches of at most `batch_rows`.
 
     `columns` limits the columns of the batches (names of the pipeline, in its order); which records are bad doesn't
-    depend on it. Batches of csv, tsv and JSON lines hold strings; those of Parquet the file's own types.
+    depend on it. Batches of csv, tsv and JSON lines hold strings; those of Parquet the file's own types. With `typed`,
+    columns of csv and tsv come in their declared types where all cells of a batch can be read so as they stand: what
+    `millrace.data.convert` makes of the batch is the same.
 
     Raises InputError where the file as a whole can't be this pipeline's: other columns, binary, not Parquet.
     """
     wanted = [name for name in pipeline.columns if columns is None or name in columns]
     stored = pipeline.as_stored()
-    needed = {*wanted, *(derive.column for name in wanted if (derive := pipeline.columns[name].derive))}
-    names = [name for name in stored.columns if name in needed]
-    if split.format == "parquet":
-        from millrace.data.parquet import read_parquet as read
-    elif split.format == "jsonl":
-        from millrace.data.jsonlines import read_jsonl as read
-    else:
-        from millrace.data.delimited import read_delimited as read
+    sources = {derive.column for name in wanted if (derive := pipeline.columns[name].derive)}
+    names = [name for name in stored.columns if name in {*wanted, *sources}]
     file = open_file(split.path)
     try:
-        for found in read(split, stored, file, names, batch_rows):
-            yield from _cut(_derived(found, pipeline, wanted), batch_rows)
+        for found in _read(split, stored, file, names, batch_rows, plain_types(stored, sources) if typed else {}):
+            derived = _derived(found, pipeline, wanted)
+            size = derived.batch.num_rows
+            for start in range(0, max(size, 1), batch_rows):
+                yield derived if size <= batch_rows else derived.slice(start, batch_rows)
     finally:
         file.close()
+
+
+def _read(
+    split: Split, stored: Pipeline, file: Any, names: list[str], batch_rows: int, types: dict[str, pa.DataType]
+) -> Iterator[RawBatch]:
+    if split.format == "parquet":
+        from millrace.data.parquet import read_parquet
+
+        return read_parquet(split, stored, file, names, batch_rows)
+    if split.format == "jsonl":
+        from millrace.data.jsonlines import read_jsonl
+
+        return read_jsonl(split, stored, file, names)
+    from millrace.data.delimited import read_delimited
+
+    return read_delimited(split, stored, file, names, types)
+
+
+def plain_types(pipeline: Pipeline, text: Collection[str]) -> dict[str, pa.DataType]:
+    """The columns that Arrow's reader may turn into their types, as nothing but that is asked of their text.
+
+    Not those whose `text` is needed, nor those with values to map, units, or formats of their own.
+    """
+    rules = {name: pipeline.rule(name) for name in pipeline.columns}
+    return {
+        name: TYPES[column.type]
+        for name, column in pipeline.columns.items()
+        if column.type in ("int8", "int16", "int32", "int64", "float32", "float64", "timestamp")
+        and name not in text
+        and (column.formats or ["iso"]) == ["iso"]
+        and not (rules[name].map or rules[name].case or rules[name].spelling or rules[name].unit)
+    }
 
 
 def _derived(found: RawBatch, pipeline: Pipeline, wanted: Sequence[str]) -> RawBatch:
     """The wanted columns, with those that are derived from the text of others: "1" where it matches, "0" where not."""
     if found.batch.schema.names == list(wanted):
         return found
-    arrays = []
-    for name in wanted:
-        derive = pipeline.columns[name].derive
-        if derive is None:
-            arrays.append(found.batch.column(name))
-            continue
-        text = found.batch.column(derive.column).cast(pa.string())
-        matches = pc.match_substring_regex(text, derive.matches)
-        arrays.append(pc.if_else(matches, "1", "0"))
-    return RawBatch(pa.RecordBatch.from_arrays(arrays, names=list(wanted)), found.rows, found.bad)
 
+    def derived(batch: pa.RecordBatch) -> pa.RecordBatch:
+        arrays = []
+        for name in wanted:
+            derive = pipeline.columns[name].derive
+            if derive is None:
+                arrays.append(batch.column(name))
+                continue
+            text = batch.column(derive.column).cast(pa.string())
+            matches = pc.match_substring_regex(text, derive.matches)
+            arrays.append(pc.if_else(matches, "1", "0"))
+        return pa.RecordBatch.from_arrays(arrays, names=list(wanted))
 
-def _cut(found: RawBatch, batch_rows: int) -> Iterator[RawBatch]:
-    """A batch in pieces of at most `batch_rows`; the bad rows go with the first."""
-    size = found.batch.num_rows
-    if size <= batch_rows:
-        yield found
-        return
-    for start in range(0, size, batch_rows):
-        rows = found.rows.slice(start, batch_rows)
-        yield RawBatch(found.batch.slice(start, batch_rows), rows, found.bad if start == 0 else [])
+    written = found.written
+    return replace(found, batch=derived(found.batch), written=None if written is None else lambda: derived(written()))

@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
@@ -258,6 +257,8 @@ def _generous(stratum: Stratum) -> float:
 
 def _order(table: pa.Table, plan: SamplePlan) -> npt.NDArray[np.int64]:
     """Places in order of rank; rows of one rank (copies) in order of where they came from."""
+    import polars as pl
+
     frame = pl.DataFrame({"rank": ranks(table, plan)})
     for name in ("data_interval", "source_file"):
         if name in table.column_names:

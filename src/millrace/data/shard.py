@@ -7,11 +7,10 @@ each row its shard; `sort_and_deduplicate` makes one shard's rows what is writte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +22,9 @@ from millrace.data.key_sketch import KeySketch
 from millrace.data.shard_mistakes import shard_mistakes
 from millrace.errors import InputError, RequestError
 from millrace.spec import ColumnType, Deduplicate, Pipeline
+
+if TYPE_CHECKING:
+    import polars as pl
 
 ADDED = ("row_id", "source_file", "data_interval", "shard")  # columns that say where a row came from, not what it is
 NULL_SHARD = 0
@@ -170,6 +172,8 @@ def _without_copies(frame: pl.DataFrame) -> pl.DataFrame:
 
     Equal rows have equal row_id, so they are neighbours; unequal rows with one row_id are compared on every column.
     """
+    import polars as pl
+
     own = [name for name in frame.columns if name not in ADDED and name != "__place"]
     names = [*own, "row_id"] if "row_id" in frame.columns else own
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in names)
@@ -178,6 +182,8 @@ def _without_copies(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _without_same_keys(frame: pl.DataFrame, rule: Deduplicate, pipeline: Pipeline) -> pl.DataFrame:
     """The first or last row of every group of equal keys, in the order the frame had."""
+    import polars as pl
+
     keys = list(rule.by or [])
     by = rule.order or _time(pipeline)
     frame = frame.with_row_index("__order")
@@ -190,6 +196,8 @@ def _without_same_keys(frame: pl.DataFrame, rule: Deduplicate, pipeline: Pipelin
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
+    import polars as pl
+
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
@@ -197,6 +205,8 @@ def _frame(table: pa.Table) -> pl.DataFrame:
 
 def _series(array: pa.Array | pa.ChunkedArray) -> pl.Series:
     """Keys in the form they are compared in: times and booleans as integers, text as text."""
+    import polars as pl
+
     kind = array.type
     if pa.types.is_timestamp(kind):
         array = array.cast(pa.int64())
@@ -211,6 +221,8 @@ def _series(array: pa.Array | pa.ChunkedArray) -> pl.Series:
 
 def _search(values: pl.Series, bounds: pl.Series, side: Literal["left", "right"]) -> npt.NDArray[np.int64]:
     """Where each value stands among the rising bounds; a null stands first."""
+    import polars as pl
+
     if not len(bounds) or not len(values):
         return np.zeros(len(values), np.int64)
     if values.dtype != pl.String:

@@ -16,6 +16,8 @@ import datasketches
 import numpy as np
 import numpy.typing as npt
 
+from millrace.data import native
+
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 Value = str | int | float
@@ -242,6 +244,8 @@ class Distinct:
     @classmethod
     def of(cls, hashes: npt.NDArray[np.uint64]) -> Distinct:
         """From hashes: the low 15 bits choose the register, which keeps the most leading zeros + 1."""
+        if native.available():
+            return cls(native.registers(hashes))
         registers = np.zeros(1 << LG_REGISTERS, np.uint8)
         slots = (hashes & np.uint64((1 << LG_REGISTERS) - 1)).astype(np.int64)
         _, exponents = np.frexp((hashes >> np.uint64(11)).astype(np.float64))

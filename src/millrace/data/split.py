@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,11 +77,32 @@ class BadRow:
 @dataclass(frozen=True)
 class RawBatch:
     """Records of a split in file order: `batch` has the pipeline's columns, `rows` the number of each record in its
-    file (int64, as long as `batch`), `bad` the unreadable records between them."""
+    file (int64, as long as `batch`), `bad` the unreadable records between them.
+
+    `trimmed`: no text of the batch has white space at an end. `written` gives the cells as the file has them, where
+    the batch holds them in their declared types.
+    """
 
     batch: pa.RecordBatch
     rows: pa.Int64Array
     bad: list[BadRow] = field(default_factory=list)
+    trimmed: bool = False
+    written: Callable[[], pa.RecordBatch] | None = None
+
+    def cells(self) -> pa.RecordBatch:
+        """The cells as the file has them, for people to read."""
+        return self.batch if self.written is None else self.written()
+
+    def slice(self, start: int, length: int) -> RawBatch:
+        """Some of the records; the bad ones go with the first."""
+        written = self.written
+        return replace(
+            self,
+            batch=self.batch.slice(start, length),
+            rows=self.rows.slice(start, length),
+            bad=self.bad if start == 0 else [],
+            written=None if written is None else lambda: written().slice(start, length),
+        )
 
 
 def row_numbers(numbers: NDArray[np.int64]) -> pa.Int64Array:

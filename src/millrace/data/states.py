@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from millrace.data.buffers import stored_numbers
 from millrace.data.hashing import GOLDEN, fmix64, hash_texts
 from millrace.data.sketches import (
     EXACT_VALUES,
@@ -253,26 +254,15 @@ def hash_keys(kind: Kind, keys: Sequence[Value]) -> npt.NDArray[np.uint64]:
     return fmix64(bits + np.uint64(GOLDEN))
 
 
-def stored_numbers(array: pa.Array) -> npt.NDArray[Any]:
-    """The stored numbers of an Arrow array, whatever stands where it is null.
-
-    `to_numpy`, `fill_null` and `pa.scalar` would import pandas, which takes longer than a small job.
-
-    >>> stored_numbers(pa.array([1, 2, 3])[1:]).tolist()
-    [2, 3]
-    """
-    if not len(array):
-        return np.empty(0, str(array.type))
-    return np.frombuffer(array.buffers()[1], str(array.type))[array.offset : array.offset + len(array)]
-
-
-def state_of(kind: Kind, values: pa.Array, counts: Counts, *, nulls: int) -> ColumnState:
+def state_of(
+    kind: Kind, values: pa.Array, counts: Counts, nulls: int, hashes: npt.NDArray[np.uint64] | None = None
+) -> ColumnState:
     """The state of a batch: distinct `values` without nulls (text, or numbers as the kind's own type), their `counts`
-    (all positive), and the number of null rows."""
+    (all positive), the number of null rows, and the values' `hashes` (of `hash_keys`) where they are known."""
     count = int(counts.sum()) + nulls
     state = ColumnState(kind, count, nulls)
     if kind == "string":
-        return _text_state(state, values, counts)
+        return _text_state(state, values, counts, hashes)
     numbers: npt.NDArray[Any] = stored_numbers(values)
     if kind == "float":
         numbers = numbers.astype(np.float64) + 0.0
@@ -281,20 +271,23 @@ def state_of(kind: Kind, values: pa.Array, counts: Counts, *, nulls: int) -> Col
             state.nans = int(counts[np.isnan(numbers)].sum())
             state.infinities = int(counts[np.isinf(numbers)].sum())
             numbers, counts = numbers[finite], counts[finite]
+            hashes = None if hashes is None else hashes[finite]
     state.moments = Moments.of(numbers, counts)
     state.sketched = len(numbers) > EXACT_VALUES
     if not (state.sketched and kind == "time"):
         state.values = ValueCounts.of(numbers, counts)
     if state.sketched:
-        bits = numbers.view(np.uint64) if kind == "float" else numbers.astype(np.int64, copy=False).view(np.uint64)
-        if numbers.dtype == np.uint64:
-            bits = numbers
-        state.hashes = Distinct.of(fmix64(bits + np.uint64(GOLDEN)))
+        if hashes is None:
+            bits = numbers.view(np.uint64) if kind == "float" else numbers.astype(np.int64, copy=False).view(np.uint64)
+            hashes = fmix64((numbers if numbers.dtype == np.uint64 else bits) + np.uint64(GOLDEN))
+        state.hashes = Distinct.of(hashes)
         state.ranks = Quantiles.of(numbers.astype(np.float64), counts)
     return state
 
 
-def _text_state(state: ColumnState, values: pa.Array, counts: Counts) -> ColumnState:
+def _text_state(
+    state: ColumnState, values: pa.Array, counts: Counts, hashes: npt.NDArray[np.uint64] | None
+) -> ColumnState:
     if not len(values):
         return state
     lengths = stored_numbers(pc.utf8_length(values)).astype(np.int64)
@@ -302,7 +295,8 @@ def _text_state(state: ColumnState, values: pa.Array, counts: Counts) -> ColumnS
     state.lengths, state.first, state.last = Lengths.of(lengths, counts), ends["min"], ends["max"]
     state.sketched = len(values) > EXACT_VALUES
     if state.sketched:
-        return replace(state, hashes=Distinct.of(hash_texts(values)), values=_frequent(values, counts))
+        distinct = Distinct.of(hash_texts(values) if hashes is None else hashes)
+        return replace(state, hashes=distinct, values=_frequent(values, counts))
     return replace(state, values=ValueCounts.of(values.to_pylist(), counts))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from millrace.data.column_stats import ColumnStats, TopValue, finite
-from millrace.data.encoding import Codes, as_places, encode, kind_of
+from millrace.data.encoding import Codes, encode, kind_of
 from millrace.data.hashing import canonical_text
 from millrace.data.states import ColumnState, Kind, pack, state_of, unpack
 from millrace.errors import CorruptData, InputError
@@ -153,25 +153,24 @@ class Stats:
         names: list[str | None] = [None]
         codes: Codes | None = None
         if self.label is not None and self.classes:
-            codes, labels = encode(batch.column(self.label), self.kinds[self.label])
-            if len(labels) > MAX_CLASSES:
-                part.classes, codes = False, None
+            encoded = encode(batch.column(self.label), self.kinds[self.label])
+            if len(encoded.values) > MAX_CLASSES:
+                part.classes = False
             else:
-                names = [None, *canonical_text(labels).to_pylist()]
-                codes = codes + 1
+                names = [None, *canonical_text(encoded.values).to_pylist()]
+                codes = encoded.places + 1
         sizes = [batch.num_rows] if codes is None else np.bincount(codes, minlength=len(names)).tolist()
         part.rows_by_class = {name: size for name, size in zip(names, sizes, strict=True) if size}
         part.states = {name: {} for name in part.rows_by_class}
         for column, kind in self.kinds.items():
-            places, values = encode(batch.column(column), kind)
-            slots = places + 1 if codes is None else (places + 1) * len(names) + codes
-            counts = np.bincount(slots, minlength=(len(values) + 1) * len(names)).reshape(-1, len(names))
+            found = encode(batch.column(column), kind)
+            slots = found.places + 1 if codes is None else (found.places + 1) * len(names) + codes
+            counts = np.bincount(slots, minlength=(len(found.values) + 1) * len(names)).reshape(-1, len(names))
             for place, name in enumerate(names):
                 if name in part.states:
                     nulls, mine = int(counts[0, place]), counts[1:, place]
-                    seen = np.flatnonzero(mine)
-                    some = values if len(seen) == len(values) else values.take(as_places(seen))
-                    part.states[name][column] = state_of(kind, some, mine[seen], nulls=nulls)
+                    seen = found.only(np.flatnonzero(mine))
+                    part.states[name][column] = state_of(kind, seen.values, mine[mine > 0], nulls, seen.hashes)
         return part
 
     def to_dict(self, top: int = 10) -> dict[str, Any]:

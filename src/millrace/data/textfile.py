@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from millrace.data import native
 from millrace.data.bytestream import (
     WIDE,
     codec_of,
@@ -142,8 +143,9 @@ class SoundRecords:
 def sound_records(block: Block, first_row: int, encoding: str) -> SoundRecords:
     """Tells the records that can be parsed from those that can't: NUL bytes, wrong encoding, the block's own flaws."""
     data = block.data
-    if not block.flaws and 0 not in data:
-        text = _as_utf8(data, encoding)
+    if not block.flaws and not (block.scanned.has(native.NUL) if block.scanned else 0 in data):
+        ascii_only = block.scanned is not None and not block.scanned.has(native.WIDE)
+        text = data if ascii_only else _as_utf8(data, encoding)
         if text is not None:
             return SoundRecords(text, None, [], None)
     for flaw in block.flaws:

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.data import numeric
+from millrace.data.buffers import array_of, flags, null_scalar, stored_numbers, text_scalar
+
 MICROS = pa.timestamp("us")
+EMPTY, ZERO = text_scalar(""), text_scalar("0")
 EPOCHS = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 FIRST = -62_135_596_800_000_000  # 0001-01-01
 LAST = 253_402_300_800_000_000  # 10000-01-01, exclusive
@@ -67,7 +70,9 @@ def _parse_one(values: pa.Array, text_format: str) -> pa.Array:
     if text_format == "iso":
         return _parse_iso(values)
     if text_format in EPOCHS:
-        return _epoch(pl.Series(values).cast(pl.Float64, strict=False).to_arrow(), EPOCHS[text_format])
+        return _epoch(numeric.readable(values, pa.float64()), EPOCHS[text_format])
+    import polars as pl
+
     pattern = text_format.replace(".%f", "%.f")  # chrono's name for a fraction of any length
     series = pl.Series(values, dtype=pl.String).str.to_datetime(pattern, strict=False, time_unit="us", exact=True)
     result = series.dt.replace_time_zone(None).to_arrow()
@@ -105,24 +110,27 @@ def _iso_parts(values: pa.Array) -> pa.Array:
     """Distinct ISO texts by their parts: exact, and null where a part is out of its range."""
     parts = pc.extract_regex(values, pattern=ISO)
 
+    def part(name: str) -> pa.Array:
+        return pc.coalesce(pc.struct_field(parts, name), EMPTY)
+
     def number(name: str) -> np.ndarray:
-        text = pc.fill_null(pc.struct_field(parts, name), "")
-        return pc.if_else(pc.equal(text, ""), "0", text).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        text = part(name)
+        return stored_numbers(pc.if_else(pc.equal(text, EMPTY), ZERO, text).cast(pa.int64()))
 
     year, month, day = number("year"), number("month"), number("day")
     hour, minute, second = number("hour"), number("minute"), number("second")
     zone_hour, zone_minute = number("zone_hour"), number("zone_minute")
-    fraction = pc.utf8_slice_codeunits(pc.fill_null(pc.struct_field(parts, "fraction"), ""), 0, 6)
-    micro = pc.utf8_rpad(fraction, 6, "0").cast(pa.int64()).to_numpy(zero_copy_only=False)
-    minus = pc.equal(pc.fill_null(pc.struct_field(parts, "sign"), ""), "-").to_numpy(zero_copy_only=False)
+    fraction = pc.utf8_slice_codeunits(part("fraction"), 0, 6)
+    micro = stored_numbers(pc.utf8_rpad(fraction, 6, "0").cast(pa.int64()))
+    minus = flags(pc.equal(part("sign"), text_scalar("-")))
 
     months = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("datetime64[M]")
     first_day = months.astype("datetime64[D]").astype(np.int64)
     days_in_month = (months + 1).astype("datetime64[D]").astype(np.int64) - first_day
-    real = pc.is_valid(parts).to_numpy(zero_copy_only=False)
+    real = flags(pc.is_valid(parts))
     real &= (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= days_in_month)
     real &= (hour <= 23) & (minute <= 59) & (second <= 59) & (zone_hour <= 23) & (zone_minute <= 59)
     offset = np.where(minus, -1, 1) * (zone_hour * 60 + zone_minute)
     seconds = ((first_day + day - 1) * 24 + hour) * 3600 + (minute - offset) * 60 + second
-    moments = pl.Series(np.where(real, seconds * 1_000_000 + micro, 0)).to_arrow().cast(MICROS)
-    return within_years(pc.if_else(pl.Series(real).to_arrow(), moments, None))
+    moments = array_of(np.where(real, seconds * 1_000_000 + micro, 0)).cast(MICROS)
+    return within_years(pc.if_else(array_of(real), moments, null_scalar(MICROS)))

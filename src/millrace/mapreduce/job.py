@@ -105,7 +105,7 @@ class ColumnJob(MRJob):
 
     def read(self, split: Split, columns: Sequence[str] | None = None) -> Iterator[RawBatch]:
         """The batches of a split (`millrace.data.raw.read_split`); a failure while one is at hand names its rows."""
-        for found in read_split(split, self.plan.pipeline, open_input, columns=columns):
+        for found in read_split(split, self.plan.pipeline, open_input, columns=columns, typed=True):
             if len(found.rows):
                 self._rows = found.rows[0].as_py(), found.rows[-1].as_py()
             yield found

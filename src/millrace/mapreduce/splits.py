@@ -104,6 +104,10 @@ def _cuts(file: RawFile, pipeline: Pipeline, handle: Any, split_size: int) -> It
         position += behind
     row, start = 1, 0
     for block in record_blocks(chunks, dialect):
+        if block.scanned is not None and position + block.size < start + split_size:
+            row += block.scanned.records
+            position += block.size
+            continue
         _, ends = block.bounds()
         taken = 0
         while taken < len(ends):

@@ -85,12 +85,12 @@ def _newest_in_rows(run: Run) -> str:
     from millrace.data.raw import read_split
     from millrace.storage.files import open_input
 
-    time = run.pipeline.source.time
+    time = str(run.pipeline.source.time)
     names: set[str] = set()
     for split in plan_splits(list_files(run.pipeline.source.uri), run.pipeline):
-        for raw in read_split(split, run.pipeline, open_input):
-            typed = convert(raw.batch, run.pipeline).batch
-            names.update(intervals.name_intervals(typed.column(str(time)), run.kind).unique().to_pylist())
+        for raw in read_split(split, run.pipeline, open_input, columns=[time], typed=True):
+            typed = convert(raw.batch, run.pipeline, trimmed=raw.trimmed).batch
+            names.update(intervals.name_intervals(typed.column(time), run.kind).unique().to_pylist())
     if not names - {intervals.UNKNOWN}:
         return intervals.interval_name(datetime(1970, 1, 1), run.kind)
     return intervals.newest(names, run.kind)

@@ -1,0 +1,448 @@
+/* Kernels over bytes and Arrow buffers; millrace/data/native.py tells what each does, and what does it without them.
+
+   Every kernel gives what the Python that it stands for gives, or None where it can't be sure: then that runs. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LF 10
+#define CR 13
+
+enum { NUL = 1, WIDE = 2, PADDED = 4 };
+enum { FIELD, UNQUOTED, QUOTED, CLOSED };
+
+/* ---- records of delimited text ---- */
+
+/* White space that Arrow trims (str.isspace) and that is more than one byte long, at the beginning of a cell. */
+static int wide_space_at(const uint8_t *p, const uint8_t *end) {
+    if (end - p >= 2 && p[0] == 0xC2) return p[1] == 0x85 || p[1] == 0xA0;
+    if (end - p < 3) return 0;
+    if (p[0] == 0xE1) return p[1] == 0x9A && p[2] == 0x80;
+    if (p[0] == 0xE3) return p[1] == 0x80 && p[2] == 0x80;
+    if (p[0] != 0xE2) return 0;
+    if (p[1] == 0x80) return p[2] <= 0x8A || p[2] == 0xA8 || p[2] == 0xA9 || p[2] == 0xAF;
+    return p[1] == 0x81 && p[2] == 0x9F;
+}
+
+static int wide_space_before(const uint8_t *begin, const uint8_t *p) {
+    return (p - begin >= 2 && p[-2] == 0xC2 && wide_space_at(p - 2, p)) || (p - begin >= 3 && wide_space_at(p - 3, p));
+}
+
+static inline int narrow_space(uint8_t c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); }
+
+typedef struct {
+    int64_t used, records, longest;
+    int flags, sound;
+    int64_t *ends;      /* where records end, or NULL */
+    int64_t capacity, count;
+} Scan;
+
+static int note_end(Scan *scan, int64_t end) {
+    if (scan->ends == NULL) return 1;
+    if (scan->count == scan->capacity) {
+        int64_t *grown = realloc(scan->ends, sizeof(int64_t) * (size_t)scan->capacity * 2);
+        if (grown == NULL) return 0;
+        scan->ends = grown;
+        scan->capacity *= 2;
+    }
+    scan->ends[scan->count++] = end;
+    return 1;
+}
+
+/* Reads `data` as RFC 4180 does. `sound` stays 0 where a quote stands where none may. */
+static void scan_records(const uint8_t *data, int64_t size, int delimiter, int quote, int final, Scan *scan) {
+    uint8_t plain[256]; /* bytes that change nothing, outside and inside quotes */
+    uint8_t inside[256];
+    memset(plain, 1, 256);
+    memset(inside, 1, 256);
+    plain[LF] = plain[CR] = plain[0] = 0;
+    inside[0] = 0;
+    if (delimiter >= 0) plain[delimiter] = 0;
+    if (quote >= 0) plain[quote] = inside[quote] = 0;
+    const uint8_t *p = data, *end = data + size, *record = data;
+    const uint8_t *cell = data; /* where the text of the cell at hand begins */
+    uint8_t high = 0;
+    int state = FIELD, flags = 0;
+
+#define CELL_ENDS(at)                                                                                              \
+    do {                                                                                                           \
+        if ((at) > cell && (narrow_space(*cell) || narrow_space((at)[-1]) ||                                       \
+                            (*cell >= 0x80 && wide_space_at(cell, (at))) ||                                        \
+                            ((at)[-1] >= 0x80 && wide_space_before(cell, (at)))))                                  \
+            flags |= PADDED;                                                                                       \
+    } while (0)
+
+    while (p < end) {
+        if (state == QUOTED) {
+            while (p < end && inside[*p]) high |= *p++;
+            if (p == end) break;
+            if (*p == 0) {
+                flags |= NUL;
+                p++;
+                continue;
+            }
+            if (p + 1 < end && p[1] == quote) { /* doubled: a letter of the cell */
+                p += 2;
+                continue;
+            }
+            CELL_ENDS(p);
+            state = CLOSED;
+            p++;
+            continue;
+        }
+        if (state != CLOSED) {
+            const uint8_t *before = p;
+            while (p < end && plain[*p]) high |= *p++;
+            if (p > before) state = UNQUOTED;
+            if (p == end) break;
+        }
+        uint8_t c = *p;
+        if (c == quote) {
+            if (state != FIELD) return;
+            state = QUOTED;
+            cell = ++p;
+            continue;
+        }
+        if (c == 0) {
+            if (state == CLOSED) return;
+            flags |= NUL;
+            state = UNQUOTED;
+            p++;
+            continue;
+        }
+        if (c == delimiter) {
+            if (state == UNQUOTED) CELL_ENDS(p);
+            state = FIELD;
+            cell = ++p;
+            continue;
+        }
+        if (c != LF && c != CR) return; /* a letter behind a closing quote */
+        if (c == CR && p + 1 == end && !final) break; /* its LF may be still to come */
+        if (state == UNQUOTED) CELL_ENDS(p);
+        if (p > record) scan->records++; /* a line without a character is no record */
+        p += (c == CR && p + 1 < end && p[1] == LF) ? 2 : 1;
+        if (p - record > scan->longest) scan->longest = p - record;
+        if (!note_end(scan, p - data)) return;
+        record = cell = p;
+        state = FIELD;
+    }
+    if (final) {
+        if (state == QUOTED) return;
+        if (state == UNQUOTED) CELL_ENDS(end);
+        if (end > record) {
+            scan->records++;
+            if (end - record > scan->longest) scan->longest = end - record;
+            if (!note_end(scan, size)) return;
+        }
+        scan->used = size;
+    } else {
+        scan->used = record - data;
+    }
+    if (high & 0x80) flags |= WIDE;
+    scan->flags = flags;
+    scan->sound = 1;
+#undef CELL_ENDS
+}
+
+static PyObject *py_scan(PyObject *self, PyObject *args) {
+    Py_buffer data;
+    int delimiter, quote, final;
+    if (!PyArg_ParseTuple(args, "y*iip", &data, &delimiter, &quote, &final)) return NULL;
+    Scan scan = {0};
+    Py_BEGIN_ALLOW_THREADS
+    scan_records(data.buf, data.len, delimiter, quote, final, &scan);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&data);
+    if (!scan.sound) Py_RETURN_NONE;
+    return Py_BuildValue("LLLi", scan.used, scan.records, scan.longest, scan.flags);
+}
+
+static PyObject *py_ends(PyObject *self, PyObject *args) {
+    Py_buffer data;
+    int delimiter, quote;
+    if (!PyArg_ParseTuple(args, "y*ii", &data, &delimiter, &quote)) return NULL;
+    Scan scan = {.capacity = 1 << 16};
+    Py_BEGIN_ALLOW_THREADS
+    scan.ends = malloc(sizeof(int64_t) * (size_t)scan.capacity);
+    if (scan.ends != NULL) scan_records(data.buf, data.len, delimiter, quote, 1, &scan);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&data);
+    PyObject *found = NULL;
+    if (scan.ends == NULL)
+        PyErr_NoMemory();
+    else if (!scan.sound)
+        found = Py_NewRef(Py_None);
+    else
+        found = PyBytes_FromStringAndSize((char *)scan.ends, (Py_ssize_t)(sizeof(int64_t) * (size_t)scan.count));
+    free(scan.ends);
+    return found;
+}
+
+/* ---- hashes ---- */
+
+static inline uint64_t fmix64(uint64_t h) {
+    h ^= h >> 33;
+    h *= 0xFF51AFD7ED558CCDULL;
+    h ^= h >> 33;
+    h *= 0xC4CEB9FE1A85EC53ULL;
+    return h ^ (h >> 33);
+}
+
+#define P1 0x9E3779B185EBCA87ULL
+#define P2 0xC2B2AE3D27D4EB4FULL
+#define P3 0x165667B19E3779F9ULL
+#define P4 0x85EBCA77C2B2AE63ULL
+#define P5 0x27D4EB2F165667C5ULL
+
+static inline uint64_t rotate(uint64_t x, int r) { return (x << r) | (x >> (64 - r)); }
+static inline uint64_t lane8(const uint8_t *p) { uint64_t x; memcpy(&x, p, 8); return x; }
+static inline uint64_t lane4(const uint8_t *p) { uint32_t x; memcpy(&x, p, 4); return x; }
+static inline uint64_t xx_round(uint64_t acc, uint64_t lane) { return rotate(acc + lane * P2, 31) * P1; }
+static inline uint64_t xx_merge(uint64_t acc, uint64_t value) { return (acc ^ xx_round(0, value)) * P1 + P4; }
+
+/* xxh64 with seed 0, on a little-endian machine. */
+static uint64_t xxh64(const uint8_t *p, int64_t size) {
+    const uint8_t *end = p + size;
+    uint64_t h;
+    if (size >= 32) {
+        uint64_t a = P1 + P2, b = P2, c = 0, d = 0 - P1;
+        for (; end - p >= 32; p += 32) {
+            a = xx_round(a, lane8(p));
+            b = xx_round(b, lane8(p + 8));
+            c = xx_round(c, lane8(p + 16));
+            d = xx_round(d, lane8(p + 24));
+        }
+        h = rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18);
+        h = xx_merge(xx_merge(xx_merge(xx_merge(h, a), b), c), d);
+    } else {
+        h = P5;
+    }
+    h += (uint64_t)size;
+    for (; end - p >= 8; p += 8) h = rotate(h ^ xx_round(0, lane8(p)), 27) * P1 + P4;
+    if (end - p >= 4) {
+        h = rotate(h ^ (lane4(p) * P1), 23) * P2 + P3;
+        p += 4;
+    }
+    for (; p < end; p++) h = rotate(h ^ (*p * P5), 11) * P1;
+    h ^= h >> 33;
+    h *= P2;
+    h ^= h >> 29;
+    h *= P3;
+    return h ^ (h >> 32);
+}
+
+static PyObject *py_xxh64(PyObject *self, PyObject *args) {
+    Py_buffer offsets, data;
+    if (!PyArg_ParseTuple(args, "y*y*", &offsets, &data)) return NULL;
+    int64_t count = offsets.len / 4 - 1;
+    PyObject *found = PyBytes_FromStringAndSize(NULL, count > 0 ? count * 8 : 0);
+    if (found != NULL && count > 0) {
+        uint64_t *hashes = (uint64_t *)PyBytes_AS_STRING(found);
+        const int32_t *at = offsets.buf;
+        const uint8_t *text = data.buf;
+        Py_BEGIN_ALLOW_THREADS
+        for (int64_t i = 0; i < count; i++) hashes[i] = xxh64(text + at[i], at[i + 1] - at[i]);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&data);
+    return found;
+}
+
+/* ---- distinct values ---- */
+
+typedef struct {
+    uint64_t hash;
+    int32_t place;
+} Slot;
+
+typedef struct {
+    Slot *slots;       /* open addressing, linear probing; place -1: empty */
+    uint64_t mask;
+    int32_t count;
+    int32_t *first;    /* the row of the first occurrence of each distinct value */
+    uint64_t *hashes;
+    int32_t capacity;
+} Distinct;
+
+static int distinct_init(Distinct *d) {
+    d->mask = (1 << 12) - 1;
+    d->capacity = 1 << 11;
+    d->count = 0;
+    d->slots = malloc(sizeof(Slot) * (d->mask + 1));
+    d->first = malloc(sizeof(int32_t) * (size_t)d->capacity);
+    d->hashes = malloc(sizeof(uint64_t) * (size_t)d->capacity);
+    if (d->slots == NULL || d->first == NULL || d->hashes == NULL) return 0;
+    memset(d->slots, 0xFF, sizeof(Slot) * (d->mask + 1));
+    return 1;
+}
+
+static void distinct_free(Distinct *d) {
+    free(d->slots);
+    free(d->first);
+    free(d->hashes);
+}
+
+static int distinct_grow(Distinct *d) {
+    uint64_t size = (d->mask + 1) * 4;
+    Slot *slots = malloc(sizeof(Slot) * size);
+    int32_t capacity = (int32_t)(size / 2);
+    int32_t *first = realloc(d->first, sizeof(int32_t) * (size_t)capacity);
+    if (first != NULL) d->first = first;
+    uint64_t *hashes = realloc(d->hashes, sizeof(uint64_t) * (size_t)capacity);
+    if (hashes != NULL) d->hashes = hashes;
+    if (slots == NULL || first == NULL || hashes == NULL) {
+        free(slots);
+        return 0;
+    }
+    memset(slots, 0xFF, sizeof(Slot) * size);
+    for (int32_t place = 0; place < d->count; place++) {
+        uint64_t at = d->hashes[place] & (size - 1);
+        while (slots[at].place >= 0) at = (at + 1) & (size - 1);
+        slots[at].hash = d->hashes[place];
+        slots[at].place = place;
+    }
+    free(d->slots);
+    d->slots = slots;
+    d->mask = size - 1;
+    d->capacity = capacity;
+    return 1;
+}
+
+static inline int valid_at(const uint8_t *valid, int64_t i) { return valid == NULL || (valid[i >> 3] >> (i & 7)) & 1; }
+
+/* The places of 64-bit values, in order of first occurrence; their hash is a bijection, so equal hashes are equal values. */
+static int encode_numbers(const uint64_t *values, int floats, const uint8_t *valid, int64_t offset, int64_t rows,
+                          int32_t *places, Distinct *d) {
+    for (int64_t i = 0; i < rows; i++) {
+        if (!valid_at(valid, offset + i)) {
+            places[i] = -1;
+            continue;
+        }
+        uint64_t bits = floats && values[i] == 1ULL << 63 ? 0 : values[i]; /* -0.0 is 0.0 */
+        uint64_t hash = fmix64(bits + 0x9E3779B97F4A7C15ULL), at = hash & d->mask;
+        while (d->slots[at].place >= 0 && d->slots[at].hash != hash) at = (at + 1) & d->mask;
+        int32_t place = d->slots[at].place;
+        if (place < 0) {
+            if (d->count == d->capacity) {
+                if (!distinct_grow(d)) return 0;
+                i--;
+                continue;
+            }
+            place = d->count++;
+            d->slots[at].hash = d->hashes[place] = hash;
+            d->slots[at].place = place;
+            d->first[place] = (int32_t)i;
+        }
+        places[i] = place;
+    }
+    return 1;
+}
+
+static int encode_texts(const int32_t *offsets, const uint8_t *data, const uint8_t *valid, int64_t offset, int64_t rows,
+                        int32_t *places, Distinct *d) {
+    for (int64_t i = 0; i < rows; i++) {
+        if (!valid_at(valid, offset + i)) {
+            places[i] = -1;
+            continue;
+        }
+        const uint8_t *text = data + offsets[i];
+        int32_t size = offsets[i + 1] - offsets[i];
+        uint64_t hash = xxh64(text, size), at = hash & d->mask;
+        for (;; at = (at + 1) & d->mask) {
+            if (d->slots[at].place < 0) break;
+            if (d->slots[at].hash != hash) continue;
+            int32_t other = d->first[d->slots[at].place];
+            if (offsets[other + 1] - offsets[other] == size && memcmp(data + offsets[other], text, (size_t)size) == 0)
+                break;
+        }
+        int32_t place = d->slots[at].place;
+        if (place < 0) {
+            if (d->count == d->capacity) {
+                if (!distinct_grow(d)) return 0;
+                i--;
+                continue;
+            }
+            place = d->count++;
+            d->slots[at].hash = d->hashes[place] = hash;
+            d->slots[at].place = place;
+            d->first[place] = (int32_t)i;
+        }
+        places[i] = place;
+    }
+    return 1;
+}
+
+/* encode(values or offsets, data of texts or None, validity or None, offset, rows, whether they are floats)
+   → (places, rows of first occurrence, hashes) */
+static PyObject *py_encode(PyObject *self, PyObject *args) {
+    Py_buffer values, data = {0}, valid = {0};
+    PyObject *data_object, *valid_object;
+    Py_ssize_t offset, rows;
+    int floats;
+    if (!PyArg_ParseTuple(args, "y*OOnnp", &values, &data_object, &valid_object, &offset, &rows, &floats)) return NULL;
+    PyObject *found = NULL, *places = NULL;
+    Distinct d = {0};
+    int text = data_object != Py_None, done = 0;
+    if (text && PyObject_GetBuffer(data_object, &data, PyBUF_SIMPLE) < 0) goto end;
+    if (valid_object != Py_None && PyObject_GetBuffer(valid_object, &valid, PyBUF_SIMPLE) < 0) goto end;
+    places = PyBytes_FromStringAndSize(NULL, rows * 4);
+    if (places == NULL) goto end;
+    int32_t *out = (int32_t *)PyBytes_AS_STRING(places);
+    Py_BEGIN_ALLOW_THREADS
+    if (distinct_init(&d))
+        done = text ? encode_texts((const int32_t *)values.buf + offset, data.buf, valid.buf, offset, rows, out, &d)
+                    : encode_numbers((const uint64_t *)values.buf + offset, floats, valid.buf, offset, rows, out, &d);
+    Py_END_ALLOW_THREADS
+    if (done)
+        found = Py_BuildValue("Oy#y#", places, (char *)d.first, (Py_ssize_t)(sizeof(int32_t) * (size_t)d.count),
+                              (char *)d.hashes, (Py_ssize_t)(sizeof(uint64_t) * (size_t)d.count));
+    else
+        PyErr_NoMemory();
+end:
+    distinct_free(&d);
+    Py_XDECREF(places);
+    PyBuffer_Release(&values);
+    if (data.obj) PyBuffer_Release(&data);
+    if (valid.obj) PyBuffer_Release(&valid);
+    return found;
+}
+
+/* registers(hashes) → HyperLogLog registers: the low 15 bits choose one, which keeps the most leading zeros + 1. */
+static PyObject *py_registers(PyObject *self, PyObject *args) {
+    Py_buffer hashes;
+    if (!PyArg_ParseTuple(args, "y*", &hashes)) return NULL;
+    PyObject *found = PyBytes_FromStringAndSize(NULL, 1 << 15);
+    if (found != NULL) {
+        uint8_t *registers = (uint8_t *)PyBytes_AS_STRING(found);
+        const uint64_t *hash = hashes.buf;
+        int64_t count = hashes.len / 8;
+        memset(registers, 0, 1 << 15);
+        Py_BEGIN_ALLOW_THREADS
+        for (int64_t i = 0; i < count; i++) {
+            uint64_t rest = hash[i] >> 11; /* 53 bits, as a float holds them */
+            uint8_t zeros = rest ? (uint8_t)(__builtin_clzll(rest) - 11 + 1) : 54;
+            uint8_t *slot = registers + (hash[i] & ((1 << 15) - 1));
+            if (zeros > *slot) *slot = zeros;
+        }
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&hashes);
+    return found;
+}
+
+static PyMethodDef methods[] = {
+    {"scan", py_scan, METH_VARARGS, NULL},
+    {"ends", py_ends, METH_VARARGS, NULL},
+    {"xxh64", py_xxh64, METH_VARARGS, NULL},
+    {"encode", py_encode, METH_VARARGS, NULL},
+    {"registers", py_registers, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }

@@ -1,0 +1,146 @@
+"""The kernels in C give what Python gives without them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace.data import native
+from millrace.data.clean import Cleaner
+from millrace.data.clean_plan import CleanPlan
+from millrace.data.convert import convert
+from millrace.data.encoding import encode, kind_of
+from millrace.data.hashing import hash_texts
+from millrace.data.raw import Split, read_split
+from millrace.data.records import Dialect, scan
+from millrace.data.sketches import Distinct
+from millrace.data.states import hash_keys
+from millrace.spec import Pipeline
+
+PIECES = ["a", "bc", ",", '"', '""', '",', ',"', '"\n', "\n", "\r", "\r\n", " ", "\0", "é", "\u00a0", "\u3000", "7"]
+TEXT = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
+CELLS = "0 1 -1 +7 42 3.0 1e3 0x1f 1e400 inf nan NaN -0.0 .5 5. 128 99999999999999999999 NA x 1e5"
+TIMES = ["2018-04-01", "2018-04-01 10:00:00", "2018-02-30", "0000-01-01", "2018-04-01T10:00:00Z"]
+CELL = st.sampled_from([*CELLS.split(), *TIMES, "", " 4", "4 ", "\u00a05"])
+PIPELINE = Pipeline.model_validate(
+    {
+        "name": "p",
+        "source": {"uri": "x", "interval": "none", "null_values": ["", "NA", "nan"]},
+        "columns": {
+            "i": {"type": "int8", "role": "numeric"},
+            "l": {"type": "int64", "role": "numeric"},
+            "f": {"type": "float64", "role": "numeric"},
+            "t": {"type": "timestamp", "role": "ignore"},
+            "s": {"type": "string", "role": "categorical"},
+            "d": {"type": "int8", "role": "numeric", "derive": {"column": "l", "matches": "^4"}},
+        },
+        "clean": {"l": {"range": [0, 50], "on_violation": "quarantine"}, "f": {"on_type_error": "null"}},
+    }
+)
+
+
+def without_kernels(function: Callable[[], Any]) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "kernels", None)
+        return function()
+
+
+def test_this_environment_has_them() -> None:
+    """CI has a compiler; where there is none, the rest of this file would compare Python with itself."""
+    assert native.available()
+
+
+@given(TEXT, st.booleans(), st.sampled_from([Dialect(), Dialect(quote=None), Dialect(9)]))
+@settings(max_examples=400)
+def test_records_begin_and_end_where_python_says(text: str, final: bool, dialect: Dialect) -> None:
+    data = text.encode()
+
+    def found() -> Any:
+        block, used = scan(data, dialect, final=final)
+        starts, ends = block.bounds()
+        return block.data, used, starts.tolist(), ends.tolist(), block.flaws
+
+    assert found() == without_kernels(found)
+
+
+@given(TEXT)
+@settings(max_examples=300)
+def test_text_said_to_be_trimmed_is(text: str) -> None:
+    data = text.encode()
+    scanned = native.scan(data, 44, 34, final=True)
+    if scanned is not None and not scanned.has(native.PADDED):
+        import csv
+
+        cells = [cell for row in csv.reader(io.StringIO(text.replace("\0", "x"), newline="")) for cell in row]
+        assert all(cell == cell.strip(" \t\v\f\u00a0\u3000") for cell in cells)
+        assert scanned.has(native.NUL) == ("\0" in text)
+        assert scanned.has(native.WIDE) == (not text.isascii())
+
+
+@given(st.lists(st.tuples(CELL, CELL, CELL, CELL, st.sampled_from(["a", "", " b ", "0x1", "NA"])), max_size=6))
+@settings(max_examples=300, deadline=None)
+def test_cells_are_read_as_without_kernels(rows: list[tuple[str, ...]]) -> None:
+    data = ("i,l,f,t,s\n" + "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)).encode()
+    split = Split("x.csv", "csv", 0, len(data), 1, None, None, len(data))
+
+    def found() -> Any:
+        result: list[Any] = []
+        cleaner = Cleaner(CleanPlan(), PIPELINE)
+        for raw in read_split(split, PIPELINE, lambda _: io.BytesIO(data), typed=True, batch_rows=2):
+            typed = convert(raw.batch, PIPELINE, trimmed=raw.trimmed)
+            result.append((repr(typed.batch.to_pydict()), {name: m.to_pylist() for name, m in typed.invalid.items()}))
+            for part in cleaner(raw, split):
+                result.append((repr(part.batch.to_pydict()), part.quarantine.to_pylist(), part.counts.model_dump()))
+        return result
+
+    assert found() == without_kernels(found)
+
+
+@given(st.lists(st.none() | st.sampled_from(["", "a", "é", "b" * 31, "b" * 32, "b" * 33, "c" * 70])), st.integers(0, 3))
+def test_texts_have_the_specified_hashes(texts: list[str | None], start: int) -> None:
+    array = pa.array(texts, pa.string())[start:]
+    found = encode(array, "string")
+    plain = without_kernels(lambda: encode(array, "string"))
+    assert found.places.tolist() == plain.places.tolist()
+    assert found.values.equals(plain.values)
+    assert found.hashes is not None
+    assert found.hashes.tolist() == without_kernels(lambda: hash_texts(plain.values)).tolist()
+
+
+NUMBERS = {
+    "int64": st.lists(st.none() | st.sampled_from([0, 1, -1, 2**62, -(2**63)]) | st.integers(-5, 5)),
+    "uint64": st.lists(st.none() | st.integers(2**63 - 2, 2**64 - 1)),
+    "float64": st.lists(st.none() | st.floats(allow_nan=False).map(lambda x: x + 0.0)),
+}
+
+
+@given(st.data(), st.integers(0, 3))
+def test_numbers_are_encoded_as_arrow_encodes_them(data: st.DataObject, start: int) -> None:
+    kind = data.draw(st.sampled_from(sorted(NUMBERS)))
+    array = pa.array(data.draw(NUMBERS[kind]), pa.type_for_alias(kind))[start:]
+    name = kind_of(array.type, "")
+    found, plain = encode(array, name), without_kernels(lambda: encode(array, name))
+    assert found.places.tolist() == plain.places.tolist()
+    assert found.values.equals(plain.values)
+    assert found.hashes is not None
+    assert found.hashes.tolist() == hash_keys(name, plain.values.to_pylist()).tolist()
+
+
+def test_many_distinct_values() -> None:
+    numbers = np.random.default_rng(1).integers(0, 40_000, 100_000)
+    found = encode(pa.array(numbers), "integer")
+    assert len(found.values) == len(np.unique(numbers))
+    assert (found.values.to_numpy()[found.places] == numbers).all()
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 2**15 - 1).map(lambda low: low)))
+def test_registers(hashes: list[int]) -> None:
+    array = np.array(hashes, np.uint64)
+    assert (Distinct.of(array).registers == without_kernels(lambda: Distinct.of(array)).registers).all()
