@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import scalar
 from millrace.errors import RequestError
 from millrace.spec import Interval
 
@@ -118,16 +119,16 @@ def newest(names: Iterable[str], kind: Interval) -> str:
 def name_intervals(times: pa.Array, kind: Interval) -> pa.Array:
     """The interval name of every time; ``unknown`` where the time is null. Returns a string array of equal length."""
     if kind == "none":
-        return pa.repeat(ALL, len(times))
+        return pa.repeat(scalar(ALL), len(times))
     names = pc.strftime(times.cast(pa.timestamp("s"), safe=False), format=FORMATS[kind])
-    return pc.fill_null(names, UNKNOWN)
+    return pc.coalesce(names, scalar(UNKNOWN))
 
 
 def by_interval(batch: pa.RecordBatch, names: pa.Array) -> Iterator[tuple[str, pa.RecordBatch]]:
     """The batch cut into one batch per interval, in order of name; row order is kept inside each."""
     unique = sorted(pc.unique(names).to_pylist())
     for name in unique:
-        yield name, batch if len(unique) == 1 else batch.filter(pc.equal(names, name))
+        yield name, batch if len(unique) == 1 else batch.filter(pc.equal(names, scalar(name)))
 
 
 def now() -> datetime:

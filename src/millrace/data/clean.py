@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from millrace.data.buffers import array_of, flags
+from millrace.buffers import array_of, flags
 from millrace.data.check import violations
 from millrace.data.clean_column import ColumnCleaner, Found
 from millrace.data.clean_plan import CleanPlan

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.data.buffers import flags
+from millrace.buffers import flags
 from millrace.data.clean_limits import Range, allowed_values, make_range, not_allowed, rule_range
 from millrace.data.clean_plan import ColumnPlan, with_plan
 from millrace.data.clean_rejects import Mask, Rejection

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.data.buffers import array_of
+from millrace.buffers import array_of
 from millrace.data.hashing import canonical_text
 from millrace.data.split import RawBatch
 

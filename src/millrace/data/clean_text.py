@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of, null_scalar, scalar, text_array
 from millrace.data import numeric
-from millrace.data.buffers import array_of
 from millrace.spec import CleanRule, Column, Spelling
 
 CASES: dict[str, Callable[[pa.Array], pa.Array]] = {
@@ -75,8 +75,8 @@ def trim(values: pa.Array, null_values: Sequence[str]) -> pa.Array:
     trimmed = pc.utf8_trim_whitespace(values)
     if pc.sum(pc.binary_length(trimmed)).equals(pc.sum(pc.binary_length(values))):
         return values
-    nulls = pc.is_in(trimmed, value_set=pa.array(list(null_values), trimmed.type))
-    return pc.if_else(pc.and_(nulls, pc.not_equal(trimmed, values)), None, trimmed)
+    nulls = pc.is_in(trimmed, value_set=text_array(null_values).cast(trimmed.type))
+    return pc.if_else(pc.and_(nulls, pc.not_equal(trimmed, values)), null_scalar(trimmed.type), trimmed)
 
 
 def map_values(values: pa.Array, mapping: Mapping[str, str | None]) -> pa.Array:
@@ -85,8 +85,8 @@ def map_values(values: pa.Array, mapping: Mapping[str, str | None]) -> pa.Array:
     >>> map_values(pa.array(["nyc", "?", "Rome"]), {"nyc": "New York", "?": None}).to_pylist()
     ['New York', None, 'Rome']
     """
-    place = pc.index_in(values, value_set=pa.array(list(mapping), pa.string()))
-    return pc.if_else(pc.is_valid(place), pa.array(list(mapping.values()), pa.string()).take(place), values)
+    place = pc.index_in(values, value_set=text_array(mapping))
+    return pc.if_else(pc.is_valid(place), text_array(mapping.values()).take(place), values)
 
 
 def spell(values: pa.Array, allowed: Sequence[str], distance: int) -> pa.Array:
@@ -101,10 +101,10 @@ def spell(values: pa.Array, allowed: Sequence[str], distance: int) -> pa.Array:
     from rapidfuzz.distance import OSA
     from rapidfuzz.process import cdist
 
-    unknown = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=pa.array(list(allowed)))))
+    unknown = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=text_array(allowed))))
     if not pc.any(unknown).as_py():
         return values
-    texts, choices = _loose(values.filter(unknown)).to_pylist(), _loose(pa.array(list(allowed))).to_pylist()
+    texts, choices = _loose(values.filter(unknown)).to_pylist(), _loose(text_array(allowed)).to_pylist()
     nearest = np.full(len(texts), -1)
     rows = max(1, CELLS // len(choices))
     for start in range(0, len(texts), rows):
@@ -113,7 +113,7 @@ def spell(values: pa.Array, allowed: Sequence[str], distance: int) -> pa.Array:
         alone = (best <= distance) & ((block == best[:, None]).sum(axis=1) == 1)
         nearest[start : start + rows] = np.where(alone, block.argmin(axis=1), -1)
     place = array_of(nearest)
-    found = pa.array(list(allowed)).take(pc.if_else(pc.equal(place, -1), None, place))
+    found = text_array(allowed).take(pc.if_else(pc.equal(place, scalar(-1)), null_scalar(place.type), place))
     return pc.replace_with_mask(values, unknown, pc.coalesce(found, values.filter(unknown)))
 
 
@@ -129,7 +129,7 @@ def frequent_spellings(counts: Mapping[str, int], rule: Spelling) -> list[str]:
     frequent = sorted(text for text, count in counts.items() if count >= rule.at_least)
     if not frequent:
         return []
-    loose = _loose(pa.array(frequent)).to_pylist()
+    loose = _loose(text_array(frequent)).to_pylist()
     near = cdist(loose, loose, scorer=OSA.distance, score_cutoff=rule.distance, dtype=np.uint16) <= rule.distance
     number = np.array([counts[text] for text in frequent])
     outdone = np.any(near & (number[None, :] >= rule.times * number[:, None]), axis=1)
@@ -148,13 +148,13 @@ def apply_unit(values: pa.Array, units: Mapping[str, float]) -> pa.Array:
     for suffix, factor in sorted(units.items(), key=lambda item: len(item[0])):  # the longest suffix has the last word
         fits = pc.ends_with(lower, pattern=suffix.lower())
         number = pc.utf8_trim_whitespace(
-            pc.if_else(fits, pc.utf8_slice_codeunits(values, 0, -len(suffix)), pa.scalar(None, pa.string()))
+            pc.if_else(fits, pc.utf8_slice_codeunits(values, 0, -len(suffix)), null_scalar(pa.string()))
         )
         parsed = numeric.parse(number, pa.float64())
         if factor == 1:  # the text itself, so that an integer stays one
-            scaled = pc.if_else(pc.is_valid(parsed), number, None)
+            scaled = pc.if_else(pc.is_valid(parsed), number, null_scalar(pa.string()))
         else:
-            scaled = pc.multiply(parsed, float(factor)).cast(pa.string())
+            scaled = pc.multiply(parsed, scalar(float(factor))).cast(pa.string())
         result = pc.coalesce(scaled, result)
     return result
 
@@ -167,9 +167,7 @@ def _settled(rule: CleanRule) -> set[str]:
 
 def _change_case(values: pa.Array, case: str, settled: Sequence[str]) -> pa.Array:
     changed = CASES[case](values)
-    return (
-        pc.if_else(pc.is_in(values, value_set=pa.array(settled, pa.string())), values, changed) if settled else changed
-    )
+    return pc.if_else(pc.is_in(values, value_set=text_array(settled)), values, changed) if settled else changed
 
 
 def _loose(values: pa.Array) -> pa.Array:

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of, null_scalar, scalar, text_array
 from millrace.data import clean_text, numeric, times
-from millrace.data.buffers import array_of
 from millrace.errors import InputError
 from millrace.spec import Column, ColumnType, Pipeline
 
@@ -109,10 +109,10 @@ def convert_column(
     if pa.types.is_dictionary(values.type):
         if len(values.dictionary) <= len(values):
             array, invalid = convert_column(values.dictionary, column, null_values=null_values)
-            return array.take(values.indices), pc.fill_null(invalid.take(values.indices), False)
+            return array.take(values.indices), pc.coalesce(invalid.take(values.indices), scalar(False))
         values = values.dictionary_decode()
     if pa.types.is_floating(values.type) and any(word.lower() == "nan" for word in null_values):
-        values = pc.if_else(pc.is_nan(values), None, values)
+        values = pc.if_else(pc.is_nan(values), null_scalar(values.type), values)
     array = _from_text(values, column) if is_text(values.type) else _from_typed(values, column)
     invalid = pc.and_(pc.is_null(array), pc.is_valid(values)) if array.null_count else _false(len(array))
     return array, invalid
@@ -142,9 +142,9 @@ def _on_distinct(values: pa.Array, parse: Callable[[pa.Array], pa.Array]) -> pa.
 
 def _parse_bool(words: pa.Array) -> pa.Array:
     lower = pc.utf8_lower(words)
-    true = pc.is_in(lower, value_set=pa.array(TRUE_WORDS))
-    false = pc.is_in(lower, value_set=pa.array(FALSE_WORDS))
-    return pc.if_else(true, True, pc.if_else(false, False, pa.scalar(None, pa.bool_())))
+    true = pc.is_in(lower, value_set=text_array(TRUE_WORDS))
+    false = pc.is_in(lower, value_set=text_array(FALSE_WORDS))
+    return pc.if_else(true, scalar(True), pc.if_else(false, scalar(False), null_scalar(pa.bool_())))
 
 
 def _from_typed(values: pa.Array, column: Column) -> pa.Array:

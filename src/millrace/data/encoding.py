@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from millrace.buffers import array_of, flags, stored_numbers
 from millrace.data import native
-from millrace.data.buffers import array_of, flags, stored_numbers
 from millrace.data.states import Kind
 from millrace.errors import InputError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.data.buffers import null_scalar
+from millrace.buffers import array_of, null_scalar, scalar
 
 
 def parse(values: pa.Array, target: pa.DataType) -> pa.Array:
@@ -48,25 +48,29 @@ def finite(values: pa.Array) -> pa.Array:
 def from_typed(values: pa.Array, target: pa.DataType) -> pa.Array:
     """A number or bool as another number or bool type, null where the value would change."""
     if pa.types.is_boolean(target):
-        return pc.if_else(pc.equal(values, 1), True, pc.if_else(pc.equal(values, 0), False, pa.scalar(None, target)))
+        return pc.if_else(
+            pc.equal(values, scalar(1)),
+            scalar(True),
+            pc.if_else(pc.equal(values, scalar(0)), scalar(False), null_scalar(target)),
+        )
     if pa.types.is_floating(target):
         return finite(values.cast(target, safe=False))
     if pa.types.is_boolean(values.type):
         return values.cast(target)
-    limits = np.iinfo(target.to_pandas_dtype())
+    limits = np.iinfo(str(target))
     fits = pc.and_(
         pc.greater_equal(values, _bound(limits.min, values.type)),
         pc.less_equal(values, _bound(limits.max, values.type)),
     )
     if pa.types.is_floating(values.type):
         fits = pc.and_(fits, pc.and_(pc.is_finite(values), pc.equal(values, pc.floor(values))))
-        fits = pc.and_(fits, pc.less(values, float(limits.max) + 1))
-    return pc.if_else(fits, values, None).cast(target, safe=False)
+        fits = pc.and_(fits, pc.less(values, scalar(float(limits.max) + 1)))
+    return pc.if_else(fits, values, null_scalar(values.type)).cast(target, safe=False)
 
 
 def _bound(limit: int, kind: pa.DataType) -> pa.Scalar:
     """A limit as a scalar of the values' own type, or the type's own limit where that is narrower."""
     if pa.types.is_floating(kind):
-        return pa.scalar(float(limit), kind)
-    own = np.iinfo(kind.to_pandas_dtype())
-    return pa.scalar(max(own.min, min(own.max, limit)), kind)
+        return scalar(float(limit)).cast(kind)
+    own = np.iinfo(str(kind))
+    return array_of(np.array([max(own.min, min(own.max, limit))], str(kind)))[0]

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from millrace.data.buffers import stored_numbers
+from millrace.buffers import stored_numbers
 from millrace.data.hashing import GOLDEN, fmix64, hash_texts
 from millrace.data.sketches import (
     EXACT_VALUES,

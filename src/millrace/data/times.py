@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of, flags, null_scalar, scalar, stored_numbers
 from millrace.data import numeric
-from millrace.data.buffers import array_of, flags, null_scalar, stored_numbers, text_scalar
 
 MICROS = pa.timestamp("us")
-EMPTY, ZERO = text_scalar(""), text_scalar("0")
+EMPTY, ZERO = scalar(""), scalar("0")
 EPOCHS = {"epoch": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}
 FIRST = -62_135_596_800_000_000  # 0001-01-01
 LAST = 253_402_300_800_000_000  # 10000-01-01, exclusive
@@ -63,7 +63,11 @@ def within_years(values: pa.Array) -> pa.Array:
     if low is None or (low >= FIRST and high < LAST):
         return values
     micros = values.cast(pa.int64())
-    return pc.if_else(pc.and_(pc.greater_equal(micros, FIRST), pc.less(micros, LAST)), values, None)
+    return pc.if_else(
+        pc.and_(pc.greater_equal(micros, scalar(FIRST)), pc.less(micros, scalar(LAST))),
+        values,
+        null_scalar(values.type),
+    )
 
 
 def _parse_one(values: pa.Array, text_format: str) -> pa.Array:
@@ -77,7 +81,7 @@ def _parse_one(values: pa.Array, text_format: str) -> pa.Array:
     series = pl.Series(values, dtype=pl.String).str.to_datetime(pattern, strict=False, time_unit="us", exact=True)
     result = series.dt.replace_time_zone(None).to_arrow()
     if "%Y" in text_format:  # chrono reads the 18 of 12/31/18 as the year 18
-        result = pc.if_else(pc.greater_equal(pc.year(result), 1000), result, None)
+        result = pc.if_else(pc.greater_equal(pc.year(result), scalar(1000)), result, null_scalar(result.type))
     return within_years(result)
 
 
@@ -86,11 +90,12 @@ def _epoch(values: pa.Array, scale: int) -> pa.Array:
     low, high = FIRST // scale, LAST // scale
     if pa.types.is_integer(values.type):
         values = values.cast(pa.int64(), safe=False)
-        inside = pc.and_(pc.greater_equal(values, low), pc.less(values, high))
-        micros = pc.multiply(pc.if_else(inside, values, None), scale)
+        inside = pc.and_(pc.greater_equal(values, scalar(low)), pc.less(values, scalar(high)))
+        micros = pc.multiply(pc.if_else(inside, values, null_scalar(values.type)), scalar(scale))
     else:
-        inside = pc.and_(pc.greater_equal(values, float(low)), pc.less(values, float(high)))
-        micros = pc.round(pc.multiply(pc.if_else(inside, values, None), float(scale))).cast(pa.int64())
+        inside = pc.and_(pc.greater_equal(values, scalar(float(low))), pc.less(values, scalar(float(high))))
+        values = pc.if_else(inside, values, null_scalar(values.type))
+        micros = pc.round(pc.multiply(values, scalar(float(scale)))).cast(pa.int64())
     return micros.cast(MICROS)
 
 
@@ -122,7 +127,7 @@ def _iso_parts(values: pa.Array) -> pa.Array:
     zone_hour, zone_minute = number("zone_hour"), number("zone_minute")
     fraction = pc.utf8_slice_codeunits(part("fraction"), 0, 6)
     micro = stored_numbers(pc.utf8_rpad(fraction, 6, "0").cast(pa.int64()))
-    minus = flags(pc.equal(part("sign"), text_scalar("-")))
+    minus = flags(pc.equal(part("sign"), scalar("-")))
 
     months = ((year - 1970) * 12 + np.clip(month, 1, 12) - 1).astype("datetime64[M]")
     first_day = months.astype("datetime64[D]").astype(np.int64)

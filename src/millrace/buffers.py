@@ -7,6 +7,7 @@ task runs converts with these.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -49,15 +50,30 @@ def array_of(values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(stored)])
 
 
-def text_scalar(text: str) -> pa.StringScalar:
-    """A text as a scalar, for compute functions.
+def text_array(texts: Iterable[str | None]) -> pa.StringArray:
+    """Texts as an Arrow array.
 
-    >>> text_scalar("é")
-    <pyarrow.StringScalar: 'é'>
+    >>> text_array(["é", None, "x"]).to_pylist()
+    ['é', None, 'x']
     """
-    data = text.encode()
-    offsets = np.array([0, len(data)], np.int32)
-    return pa.StringArray.from_buffers(1, pa.py_buffer(offsets), pa.py_buffer(data))[0]
+    cells = [None if text is None else text.encode() for text in texts]
+    offsets = np.cumsum([0, *(len(cell or b"") for cell in cells)], dtype=np.int32)
+    valid = np.packbits([cell is not None for cell in cells], bitorder="little") if None in cells else None
+    return pa.StringArray.from_buffers(
+        len(cells),
+        pa.py_buffer(offsets),
+        pa.py_buffer(b"".join(cell or b"" for cell in cells)),
+        None if valid is None else pa.py_buffer(valid),
+    )
+
+
+def scalar(value: bool | int | float | str) -> pa.Scalar:
+    """A value as a scalar, for compute functions: bool, int64, double or string.
+
+    >>> scalar("x"), scalar(True), scalar(-1)
+    (<pyarrow.StringScalar: 'x'>, <pyarrow.BooleanScalar: True>, <pyarrow.Int64Scalar: -1>)
+    """
+    return (text_array([value]) if isinstance(value, str) else array_of(np.array([value])))[0]
 
 
 def null_scalar(kind: pa.DataType) -> pa.Scalar:
