@@ -72,16 +72,21 @@ def test_records_begin_and_end_where_python_says(text: str, final: bool, dialect
 
 @given(TEXT)
 @settings(max_examples=300)
-def test_text_said_to_be_trimmed_is(text: str) -> None:
-    data = text.encode()
-    scanned = native.scan(data, 44, 34, final=True)
-    if scanned is not None and not scanned.has(native.PADDED):
-        import csv
-
-        cells = [cell for row in csv.reader(io.StringIO(text.replace("\0", "x"), newline="")) for cell in row]
-        assert all(cell == cell.strip(" \t\v\f\u00a0\u3000") for cell in cells)
+def test_what_a_scan_notices(text: str) -> None:
+    scanned = native.scan(text.encode(), 44, 34, final=True)
+    if scanned is not None:
         assert scanned.has(native.NUL) == ("\0" in text)
         assert scanned.has(native.WIDE) == (not text.isascii())
+
+
+@given(st.lists(st.sampled_from(["", "a", " a", "a ", "\t", "a\u00a0", "\u3000a", "\u2009", "é", "ア", "\u2028a"])))
+def test_text_said_to_be_trimmed_is(cells: list[str]) -> None:
+    data = "".join(f'"{cell}",\n' for cell in cells).encode()
+    scanned = native.scan(data, 44, 34, final=True)
+    assert scanned is not None
+    found = native.parse(data, scanned, (44, 34), {"a": pa.string(), "b": None}, [])
+    assert found is not None
+    assert found.trimmed == all(cell == cell.strip() for cell in cells)
 
 
 @given(st.lists(st.tuples(CELL, CELL, CELL, CELL, st.sampled_from(["a", "", " b ", "0x1", "NA"])), max_size=6))
@@ -99,6 +104,28 @@ def test_cells_are_read_as_without_kernels(rows: list[tuple[str, ...]]) -> None:
             for part in cleaner(raw, split):
                 result.append((repr(part.batch.to_pydict()), part.quarantine.to_pylist(), part.counts.model_dump()))
         return result
+
+    assert found() == without_kernels(found)
+
+
+TWO = Pipeline.model_validate(
+    {
+        "name": "p",
+        "source": {"uri": "x", "interval": "none", "header": False, "null_values": [""]},
+        "columns": {"a": {"type": "string", "role": "ignore"}, "b": {"type": "string", "role": "ignore"}},
+    }
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["a,b", '"a","b"', '"a,""b\n",', ",", '""', "a", "a,b,c", '"é', "x,\0", "", "\r"])))
+def test_any_dirt_is_read_as_without_kernels(lines: list[str]) -> None:
+    data = "\n".join(lines).encode()
+    split = Split("x.csv", "csv", 0, len(data), 1, None, None, len(data))
+
+    def found() -> Any:
+        raws = list(read_split(split, TWO, lambda _: io.BytesIO(data)))
+        return [(raw.batch.to_pylist(), raw.rows.to_pylist(), raw.bad) for raw in raws]
 
     assert found() == without_kernels(found)
 

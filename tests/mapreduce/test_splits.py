@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from millrace.data.raw import Split
 from millrace.errors import InputError
+from millrace.mapreduce.cuts import find_cuts
 from millrace.mapreduce.splits import plan_splits
 from millrace.spec import Column, Pipeline, Source
 from millrace.storage.files import list_files
@@ -35,6 +39,26 @@ def test_cut_at_the_first_record_end_behind_the_split_size(tmp_path: Path) -> No
     assert cuts(plan_splits(files, pipeline(), 8)) == [(0, 8, 1), (8, 9, 2), (17, 8, 3)]
     assert cuts(plan_splits(files, pipeline(), 9)) == [(0, 17, 1), (17, 8, 3)]
     assert cuts(plan_splits(files, pipeline(), 1000)) == [(0, 25, 1)]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["1,2\n", '"3\n\n4",5\n', "\n", '"\n","\n","\n"', "6,7", '",', "a,é\r\n", "\r"]), max_size=60
+    ),
+    st.integers(1, 100),
+)
+@settings(deadline=None)
+def test_pieces_read_side_by_side_give_the_cuts_of_one_pass(lines: list[str], size: int) -> None:
+    text = ("a,b\n" + "".join(lines)).encode()
+
+    def found() -> list[tuple[int, int]]:
+        return list(find_cuts("x.csv", len(text), pipeline(), size, lambda _: io.BytesIO(text)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("millrace.mapreduce.cuts.PIECE", 16)
+        side_by_side = found()
+        patch.setattr("millrace.data.native.kernels", None)
+        assert side_by_side == found()
 
 
 def test_compressed_and_wide_files_are_whole(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ many fields.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import difflib
 import functools
@@ -15,15 +14,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from millrace.data import native
-from millrace.data.bytestream import WIDE
 from millrace.data.records import Block, DamagedStream, Dialect, record_blocks, scan
 from millrace.data.split import TEXT_LIMIT, BadRow, RawBatch, Split, row_numbers
 from millrace.data.textfile import encoding_name, sound_records, text_chunks
-from millrace.data.times import within_years
 from millrace.errors import InputError
 from millrace.spec import Pipeline
 
@@ -171,16 +167,19 @@ class _Parser:
         self.names, self.wanted = list(names), list(wanted)
         self.null_values = pipeline.source.null_values
         self.dialect = dialect_of(pipeline)
-        self.text = pa.schema([(name, pa.string()) for name in self.wanted])
-        self.typed = pa.schema([(name, types.get(name, pa.string())) for name in self.wanted])
-        whole = [name for name in self.wanted if pa.types.is_integer(self.typed.field(name).type)]
-        self.no_integers = pa.schema([(f.name, pa.string() if f.name in whole else f.type) for f in self.typed])
+        self.schema = pa.schema([(name, pa.string()) for name in self.wanted])
+        known = {name: kind for name, kind in types.items() if kind in native.CODES}
+        self.types = {name: known.get(name, pa.string()) if name in self.wanted else None for name in self.names}
 
     def parse(self, block: Block, first_row: int, encoding: str) -> tuple[RawBatch, int]:
         """The batch of a block, and how many records the block holds."""
         sound = sound_records(block, first_row, encoding)
-        trimmed = sound.numbers is None and _is_trimmed(block, encoding)
-        batch, ragged = self._typed(sound.text) if trimmed else self._arrow(sound.text, self.text)
+        found = self._typed(sound.text, block) if sound.text is block.data else None
+        if found is not None:
+            batch, ragged, trimmed = found
+            written = functools.cache(lambda: self._arrow(sound.text)[0])
+        else:
+            (batch, ragged), trimmed, written = self._arrow(sound.text), False, None
         parsed = batch.num_rows + len(ragged)
         if sound.numbers is None:
             numbers = np.arange(first_row, first_row + parsed)
@@ -189,34 +188,48 @@ class _Parser:
             numbers, count = sound.numbers, sound.count or 0
         if len(numbers) != parsed:
             raise AssertionError(f"{parsed} records parsed of {len(numbers)} found")
-        keep = np.ones(parsed, bool)
-        keep[[number - 1 for number, _ in ragged]] = False
-        bad = [BadRow(int(numbers[number - 1]), "ragged", text) for number, text in ragged]
-        bad = sorted([*sound.bad, *bad], key=lambda row: row.row)
-        written = None if batch.schema == self.text else functools.cache(lambda: self._arrow(sound.text, self.text)[0])
-        return RawBatch(batch, row_numbers(numbers[keep]), bad, trimmed, written), count
+        if ragged:
+            keep = np.ones(parsed, bool)
+            keep[[number - 1 for number, _ in ragged]] = False
+            bad = [BadRow(int(numbers[number - 1]), "ragged", text) for number, text in ragged]
+            bad = sorted([*sound.bad, *bad], key=lambda row: row.row)
+            return RawBatch(batch, row_numbers(numbers[keep]), bad, trimmed, written), count
+        return RawBatch(batch, row_numbers(numbers), sound.bad, trimmed, written), count
 
-    def _typed(self, text: bytes) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
-        """The batch with the types that its columns may have, or with text where a cell of it can't be read so."""
-        schema = self.typed
-        if self.typed != self.no_integers and (b"0x" in text or b"0X" in text):  # Arrow would read 0x1f as a number
-            schema = self.no_integers
-        if schema != self.text:
-            with contextlib.suppress(pa.ArrowInvalid):
-                batch, ragged = self._arrow(text, schema)
-                if all(_as_convert_reads(column) for column in batch.columns):
-                    return batch, ragged
-        return self._arrow(text, self.text)
+    def _typed(self, text: bytes, block: Block) -> tuple[pa.RecordBatch, list[tuple[int, str]], bool] | None:
+        """The batch by the kernels, where they read this text: with it the ragged records, and whether it is trimmed.
 
-    def _arrow(self, text: bytes, schema: pa.Schema) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
-        """The batch of some sound records, and (number, text) of those with another number of fields."""
+        A column with a cell that isn't plainly of its type stays text, in this block and those behind it.
+        """
+        if block.scanned is None or not self.wanted:
+            return None
+        dialect = (self.dialect.delimiter, self.dialect.quote)
+        found = native.parse(text, block.scanned, dialect, self.types, self.null_values)
+        if found is None:
+            return None
+        columns, trimmed = found.columns, found.trimmed
+        unread = [name for name, column in columns.items() if column is None]
+        if unread:
+            self.types |= dict.fromkeys(unread, pa.string())
+            again = {name: pa.string() if name in unread else None for name in self.names}
+            more = native.parse(text, block.scanned, dialect, again, self.null_values)
+            assert more is not None, "any cell is text"
+            columns, trimmed = columns | more.columns, trimmed and more.trimmed
+        batch = pa.RecordBatch.from_arrays([columns[name] for name in self.wanted], names=self.wanted)
+        ragged = [
+            (number, _ragged(cells, len(self.names), text[begin:end].decode()))
+            for number, cells, begin, end in found.ragged
+        ]
+        return batch, ragged, trimmed
+
+    def _arrow(self, text: bytes) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
+        """The batch of some sound records as text, and (number, text) of those with another number of fields."""
         if not text:
-            return _one_batch(schema.empty_table(), schema), []
+            return pa.RecordBatch.from_pylist([], schema=self.schema), []
         ragged: list[tuple[int, str]] = []
 
         def note(row: Any) -> str:
-            cells = f"[{row.actual_columns} fields, not {row.expected_columns}] "
-            ragged.append((row.number, cells + row.text[:TEXT_LIMIT]))
+            ragged.append((row.number, _ragged(row.actual_columns, row.expected_columns, row.text)))
             return "skip"
 
         quote = chr(self.dialect.quote) if self.dialect.quote is not None else False
@@ -231,7 +244,7 @@ class _Parser:
                 invalid_row_handler=note,
             ),
             convert_options=pacsv.ConvertOptions(
-                column_types=dict.fromkeys(self.names, pa.string()) | {field.name: field.type for field in schema},
+                column_types=dict.fromkeys(self.names, pa.string()),
                 include_columns=self.wanted or self.names[:1],
                 null_values=self.null_values,
                 strings_can_be_null=bool(self.null_values),
@@ -239,7 +252,7 @@ class _Parser:
                 check_utf8=False,  # done for whole records before
             ),
         )
-        return _one_batch(table, schema), ragged
+        return _one_batch(table, self.schema), ragged
 
 
 def _one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
@@ -253,18 +266,5 @@ def _one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
-def _is_trimmed(block: Block, encoding: str) -> bool:
-    """Whether it is known that no cell of a block has white space at an end."""
-    scanned = block.scanned
-    if scanned is None or scanned.has(native.PADDED):
-        return False
-    return encoding == "utf-8" or encoding in WIDE or not scanned.has(native.WIDE)
-
-
-def _as_convert_reads(values: pa.Array) -> bool:
-    """Whether `millrace.data.convert` would read all these cells, and as these values."""
-    if pa.types.is_floating(values.type):
-        return bool(pc.all(pc.is_finite(values)).as_py() is not False)
-    if pa.types.is_timestamp(values.type):
-        return within_years(values) is values
-    return True
+def _ragged(cells: int, expected: int, text: str) -> str:
+    return f"[{cells} fields, not {expected}] {text[:TEXT_LIMIT]}"

@@ -6,21 +6,39 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-try:
-    kernels: Any = import_module("millrace.data._native")
-except ImportError:
-    kernels = None
+
+def _kernels() -> Any:
+    try:
+        modules = [import_module(f"millrace.data.{name}") for name in ("_text", "_values")]
+    except ImportError:
+        return None
+    return SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
+
+
+kernels = _kernels()
 
 NUL, WIDE, PADDED = 1, 2, 4
-"""What a scan noticed: a NUL byte, a byte above 127, white space at an end of a cell."""
+"""What a kernel noticed: a NUL byte, a byte above 127, white space at an end of a text cell."""
+
+CODES = {
+    pa.int8(): 1,
+    pa.int16(): 2,
+    pa.int32(): 3,
+    pa.int64(): 4,
+    pa.float64(): 5,
+    pa.timestamp("us"): 6,
+    pa.string(): 7,
+}
 
 
 def available() -> bool:
@@ -30,7 +48,7 @@ def available() -> bool:
 
 @dataclass(frozen=True)
 class Scanned:
-    """What one pass over delimited text found: the bytes of its whole records, how many records, and `NUL`…"""
+    """What one pass over delimited text found: the bytes of its whole records, how many records, and `NUL`, `WIDE`."""
 
     used: int
     records: int
@@ -38,7 +56,7 @@ class Scanned:
     flags: int
 
     def has(self, flag: int) -> bool:
-        """Whether the pass noticed one of `NUL`, `WIDE`, `PADDED`."""
+        """Whether the pass noticed `NUL` or `WIDE`."""
         return bool(self.flags & flag)
 
 
@@ -52,6 +70,47 @@ def scan(data: bytes, delimiter: int, quote: int | None, *, final: bool) -> Scan
         return None
     found = kernels.scan(data, delimiter, -1 if quote is None else quote, final)
     return None if found is None else Scanned(*found)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The records of delimited text: `columns` by name, None where a cell can't be read as the type that was asked
+    for; `trimmed`: no text of them has white space at an end; `ragged`: number, cells, begin and end of each record
+    with another number of cells."""
+
+    rows: int
+    columns: dict[str, pa.Array | None]
+    trimmed: bool
+    ragged: list[list[int]]
+
+
+def parse(
+    data: bytes, scanned: Scanned, dialect: tuple[int, int | None], types: Mapping[str, pa.DataType | None],
+    null_words: Sequence[str],
+) -> Parsed | None:  # fmt: skip
+    """The columns of text that `scan` found sound; `types` names them in their order, None: not wanted.
+
+    A type is one of `CODES`. What is read is read as Arrow's reader does; not read are a number with a plus sign, more
+    than 18 digits or 2^53 different ones, times other than ``2018-04-01`` and ``2018-04-01 10:00:00.000001``.
+    """
+    codes = bytes(0 if kind is None else CODES[kind] for kind in types.values())
+    words = tuple(word.encode() for word in null_words)
+    found = kernels.parse(data, dialect[0], -1 if dialect[1] is None else dialect[1], scanned.records, codes, words)
+    if found is None:
+        return None
+    rows, flags, columns, ragged = found
+    arrays: dict[str, pa.Array | None] = {}
+    for (name, kind), column in zip(types.items(), columns, strict=True):
+        if column is not None and kind is not None:
+            arrays[name] = _array(kind, rows, column) if column else None
+    return Parsed(rows, arrays, not flags & PADDED, np.frombuffer(ragged or b"", np.int64).reshape(-1, 4).tolist())
+
+
+def _array(kind: pa.DataType, rows: int, column: tuple[bytes, bytes | None, bytes | None, int]) -> pa.Array:
+    values, offsets, valid, nulls = column
+    buffers = [None if valid is None else pa.py_buffer(valid)]
+    buffers += [pa.py_buffer(each) for each in (offsets, values) if each is not None]
+    return pa.Array.from_buffers(kind, rows, buffers, nulls)
 
 
 def record_ends(data: bytes, delimiter: int, quote: int | None) -> npt.NDArray[np.int64]:

@@ -25,6 +25,7 @@ Value = str | int | float
 EXACT_VALUES = 2048  # distinct values counted exactly; past it, at most so many are kept
 KEPT_VALUES = 1024  # what a purge leaves: the error is at most rows / KEPT_VALUES
 LG_REGISTERS = 15  # HyperLogLog: standard error 1.04 / sqrt(2^15) = 0.57 %
+PICKED = 8192  # rows of a batch that enter a quantile sketch by themselves, at most
 KLL_K = 400  # rank error 0.68 % for one rank, 0.86 % for all at once, each at 99 % confidence
 
 
@@ -281,19 +282,28 @@ class Quantiles:
 
     @classmethod
     def of(cls, values: Floats, counts: Counts) -> Quantiles:
-        """From distinct numbers and their counts. Large counts enter by doubling, so that time is their logarithm."""
+        """From distinct numbers and their counts.
+
+        Above `PICKED` rows, one of every 2^j rows in their order stands for its neighbours, with weight 2^j, which adds
+        1 / PICKED at most to the rank error (0.02 %). A weight of 2^j enters by merging the sketch j times with itself.
+        """
         state = cls()
         if len(values) == 0:
             return state
-        if int(counts.sum()) <= 4 * len(values) + 100_000:
-            state.sketch.update(np.repeat(values, counts))
-            return state
-        for bit in reversed(range(int(counts.max()).bit_length())):
-            if not state.sketch.is_empty():
-                state.sketch.merge(_copy(state.sketch))
-            set_here = values[(counts >> bit) & 1 == 1]
-            if len(set_here):
-                state.sketch.update(set_here)
+        total = int(counts.sum())
+        doublings = max(0, math.ceil(math.log2(total / PICKED)))
+        if total <= 4 * len(values) + 100_000:
+            ordered = np.sort(np.repeat(values, counts))
+            picked = ordered[(1 << doublings) // 2 :: 1 << doublings]
+        else:
+            order = np.argsort(values)
+            ordered = values[order]
+            ranks = np.arange((1 << doublings) // 2, total, 1 << doublings)
+            picked = ordered[np.searchsorted(np.cumsum(counts[order]), ranks, side="right")]
+        picked[0], picked[-1] = ordered[0], ordered[-1]  # the ends are exact
+        state.sketch.update(picked)
+        for _ in range(doublings):
+            state.sketch.merge(_copy(state.sketch))
         return state
 
     def merge(self, other: Quantiles) -> Quantiles:

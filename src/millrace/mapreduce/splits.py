@@ -6,20 +6,15 @@ file of more than one split is scanned once, so that each split knows the number
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-
-from millrace.data.delimited import dialect_of, match_header, split_header
-from millrace.data.jsonlines import LINES
 from millrace.data.parquet import open_parquet
 from millrace.data.raw import OpenFile, Split
-from millrace.data.records import record_blocks
-from millrace.data.textfile import is_whole, text_chunks
+from millrace.data.textfile import is_whole
 from millrace.errors import InputError
 from millrace.intervals import file_interval
+from millrace.mapreduce.cuts import find_cuts
 from millrace.spec import Pipeline
 from millrace.storage.files import open_input
 
@@ -78,47 +73,18 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
         return
     handle = open_file(file.path)
     try:
-        if is_whole(file.path, handle, pipeline.source.encoding):
-            yield whole
-            return
-        start, row = 0, 1
-        for end, following in _cuts(file, pipeline, handle, split_size):
-            yield Split(file.path, kind, start, end - start, row, None, interval, end - start)
-            start, row = end, following
-        if start < file.size or start == 0:
-            yield Split(file.path, kind, start, file.size - start, row, None, interval, file.size - start)
+        cut = not is_whole(file.path, handle, pipeline.source.encoding)
     finally:
         handle.close()
-
-
-def _cuts(file: RawFile, pipeline: Pipeline, handle: Any, split_size: int) -> Iterator[tuple[int, int]]:
-    """Where a plain text file is cut: the offset, and the number of the first record behind it."""
-    dialect = LINES if pipeline.source.format == "jsonl" else dialect_of(pipeline)
-    handle.seek(0)
-    position = len(BOM_UTF8) if handle.read(3) == BOM_UTF8 else 0
-    chunks = text_chunks(file.path, handle, pipeline.source.encoding, 0, file.size)
-    if pipeline.source.format != "jsonl" and pipeline.source.header:
-        header, behind, chunks = split_header(chunks, dialect)
-        if header is not None:
-            match_header(pipeline, file.path, header)
-        position += behind
-    row, start = 1, 0
-    for block in record_blocks(chunks, dialect):
-        if block.scanned is not None and position + block.size < start + split_size:
-            row += block.scanned.records
-            position += block.size
-            continue
-        _, ends = block.bounds()
-        taken = 0
-        while taken < len(ends):
-            index = max(taken, int(np.searchsorted(ends, start + split_size - position)))
-            if index >= len(ends) or block.length is not None:
-                break
-            taken = index + 1
-            start = position + int(ends[index])
-            yield start, row + taken
-        row += len(ends)
-        position += block.size
+    if not cut:
+        yield whole
+        return
+    start, row = 0, 1
+    for end, following in find_cuts(file.path, file.size, pipeline, split_size, open_file):
+        yield Split(file.path, kind, start, end - start, row, None, interval, end - start)
+        start, row = end, following
+    if start < file.size or start == 0:
+        yield Split(file.path, kind, start, file.size - start, row, None, interval, file.size - start)
 
 
 def row_group_splits(file: RawFile, interval: str | None, split_size: int, open_file: OpenFile) -> Iterator[Split]:

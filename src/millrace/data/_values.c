@@ -1,187 +1,10 @@
-/* Kernels over bytes and Arrow buffers; millrace/data/native.py tells what each does, and what does it without them.
-
-   Every kernel gives what the Python that it stands for gives, or None where it can't be sure: then that runs. */
+/* Kernels over Arrow buffers: distinct values, hashes, HyperLogLog registers. millrace/data/native.py tells more. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LF 10
-#define CR 13
-
-enum { NUL = 1, WIDE = 2, PADDED = 4 };
-enum { FIELD, UNQUOTED, QUOTED, CLOSED };
-
-/* ---- records of delimited text ---- */
-
-/* White space that Arrow trims (str.isspace) and that is more than one byte long, at the beginning of a cell. */
-static int wide_space_at(const uint8_t *p, const uint8_t *end) {
-    if (end - p >= 2 && p[0] == 0xC2) return p[1] == 0x85 || p[1] == 0xA0;
-    if (end - p < 3) return 0;
-    if (p[0] == 0xE1) return p[1] == 0x9A && p[2] == 0x80;
-    if (p[0] == 0xE3) return p[1] == 0x80 && p[2] == 0x80;
-    if (p[0] != 0xE2) return 0;
-    if (p[1] == 0x80) return p[2] <= 0x8A || p[2] == 0xA8 || p[2] == 0xA9 || p[2] == 0xAF;
-    return p[1] == 0x81 && p[2] == 0x9F;
-}
-
-static int wide_space_before(const uint8_t *begin, const uint8_t *p) {
-    return (p - begin >= 2 && p[-2] == 0xC2 && wide_space_at(p - 2, p)) || (p - begin >= 3 && wide_space_at(p - 3, p));
-}
-
-static inline int narrow_space(uint8_t c) { return c == ' ' || (c >= 9 && c <= 13) || (c >= 28 && c <= 31); }
-
-typedef struct {
-    int64_t used, records, longest;
-    int flags, sound;
-    int64_t *ends;      /* where records end, or NULL */
-    int64_t capacity, count;
-} Scan;
-
-static int note_end(Scan *scan, int64_t end) {
-    if (scan->ends == NULL) return 1;
-    if (scan->count == scan->capacity) {
-        int64_t *grown = realloc(scan->ends, sizeof(int64_t) * (size_t)scan->capacity * 2);
-        if (grown == NULL) return 0;
-        scan->ends = grown;
-        scan->capacity *= 2;
-    }
-    scan->ends[scan->count++] = end;
-    return 1;
-}
-
-/* Reads `data` as RFC 4180 does. `sound` stays 0 where a quote stands where none may. */
-static void scan_records(const uint8_t *data, int64_t size, int delimiter, int quote, int final, Scan *scan) {
-    uint8_t plain[256]; /* bytes that change nothing, outside and inside quotes */
-    uint8_t inside[256];
-    memset(plain, 1, 256);
-    memset(inside, 1, 256);
-    plain[LF] = plain[CR] = plain[0] = 0;
-    inside[0] = 0;
-    if (delimiter >= 0) plain[delimiter] = 0;
-    if (quote >= 0) plain[quote] = inside[quote] = 0;
-    const uint8_t *p = data, *end = data + size, *record = data;
-    const uint8_t *cell = data; /* where the text of the cell at hand begins */
-    uint8_t high = 0;
-    int state = FIELD, flags = 0;
-
-#define CELL_ENDS(at)                                                                                              \
-    do {                                                                                                           \
-        if ((at) > cell && (narrow_space(*cell) || narrow_space((at)[-1]) ||                                       \
-                            (*cell >= 0x80 && wide_space_at(cell, (at))) ||                                        \
-                            ((at)[-1] >= 0x80 && wide_space_before(cell, (at)))))                                  \
-            flags |= PADDED;                                                                                       \
-    } while (0)
-
-    while (p < end) {
-        if (state == QUOTED) {
-            while (p < end && inside[*p]) high |= *p++;
-            if (p == end) break;
-            if (*p == 0) {
-                flags |= NUL;
-                p++;
-                continue;
-            }
-            if (p + 1 < end && p[1] == quote) { /* doubled: a letter of the cell */
-                p += 2;
-                continue;
-            }
-            CELL_ENDS(p);
-            state = CLOSED;
-            p++;
-            continue;
-        }
-        if (state != CLOSED) {
-            const uint8_t *before = p;
-            while (p < end && plain[*p]) high |= *p++;
-            if (p > before) state = UNQUOTED;
-            if (p == end) break;
-        }
-        uint8_t c = *p;
-        if (c == quote) {
-            if (state != FIELD) return;
-            state = QUOTED;
-            cell = ++p;
-            continue;
-        }
-        if (c == 0) {
-            if (state == CLOSED) return;
-            flags |= NUL;
-            state = UNQUOTED;
-            p++;
-            continue;
-        }
-        if (c == delimiter) {
-            if (state == UNQUOTED) CELL_ENDS(p);
-            state = FIELD;
-            cell = ++p;
-            continue;
-        }
-        if (c != LF && c != CR) return; /* a letter behind a closing quote */
-        if (c == CR && p + 1 == end && !final) break; /* its LF may be still to come */
-        if (state == UNQUOTED) CELL_ENDS(p);
-        if (p > record) scan->records++; /* a line without a character is no record */
-        p += (c == CR && p + 1 < end && p[1] == LF) ? 2 : 1;
-        if (p - record > scan->longest) scan->longest = p - record;
-        if (!note_end(scan, p - data)) return;
-        record = cell = p;
-        state = FIELD;
-    }
-    if (final) {
-        if (state == QUOTED) return;
-        if (state == UNQUOTED) CELL_ENDS(end);
-        if (end > record) {
-            scan->records++;
-            if (end - record > scan->longest) scan->longest = end - record;
-            if (!note_end(scan, size)) return;
-        }
-        scan->used = size;
-    } else {
-        scan->used = record - data;
-    }
-    if (high & 0x80) flags |= WIDE;
-    scan->flags = flags;
-    scan->sound = 1;
-#undef CELL_ENDS
-}
-
-static PyObject *py_scan(PyObject *self, PyObject *args) {
-    Py_buffer data;
-    int delimiter, quote, final;
-    if (!PyArg_ParseTuple(args, "y*iip", &data, &delimiter, &quote, &final)) return NULL;
-    Scan scan = {0};
-    Py_BEGIN_ALLOW_THREADS
-    scan_records(data.buf, data.len, delimiter, quote, final, &scan);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&data);
-    if (!scan.sound) Py_RETURN_NONE;
-    return Py_BuildValue("LLLi", scan.used, scan.records, scan.longest, scan.flags);
-}
-
-static PyObject *py_ends(PyObject *self, PyObject *args) {
-    Py_buffer data;
-    int delimiter, quote;
-    if (!PyArg_ParseTuple(args, "y*ii", &data, &delimiter, &quote)) return NULL;
-    Scan scan = {.capacity = 1 << 16};
-    Py_BEGIN_ALLOW_THREADS
-    scan.ends = malloc(sizeof(int64_t) * (size_t)scan.capacity);
-    if (scan.ends != NULL) scan_records(data.buf, data.len, delimiter, quote, 1, &scan);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&data);
-    PyObject *found = NULL;
-    if (scan.ends == NULL)
-        PyErr_NoMemory();
-    else if (!scan.sound)
-        found = Py_NewRef(Py_None);
-    else
-        found = PyBytes_FromStringAndSize((char *)scan.ends, (Py_ssize_t)(sizeof(int64_t) * (size_t)scan.count));
-    free(scan.ends);
-    return found;
-}
-
-/* ---- hashes ---- */
 
 static inline uint64_t fmix64(uint64_t h) {
     h ^= h >> 33;
@@ -435,14 +258,12 @@ static PyObject *py_registers(PyObject *self, PyObject *args) {
 }
 
 static PyMethodDef methods[] = {
-    {"scan", py_scan, METH_VARARGS, NULL},
-    {"ends", py_ends, METH_VARARGS, NULL},
     {"xxh64", py_xxh64, METH_VARARGS, NULL},
     {"encode", py_encode, METH_VARARGS, NULL},
     {"registers", py_registers, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_values", NULL, -1, methods, NULL, NULL, NULL, NULL};
 
-PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }
+PyMODINIT_FUNC PyInit__values(void) { return PyModule_Create(&module); }
