@@ -36,7 +36,7 @@ from millrace.intervals import ALL
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
 from millrace.model.model_file import LoadedModel, read_model
-from millrace.model.score import score_batch
+from millrace.model.score import Scorer
 from millrace.spec import Pipeline
 from millrace.storage.ledger import Ledger
 from millrace.storage.parts import PartWriter
@@ -53,6 +53,11 @@ class Score(ColumnJob):
         """The model, loaded once for all splits of a task."""
         return read_model(self.plan.params["model"])
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The model, made ready once for all batches of a task."""
+        return Scorer(self.model)
+
     def map_split(self, split: Split) -> Iterator[tuple[str, Any]]:
         """One pair: the split's interval, the part that holds its scores, the ledger, and what couldn't be read."""
         plan = self.plan
@@ -64,7 +69,7 @@ class Score(ColumnJob):
         unreadable: Counter[str] = Counter()
         with PartWriter(plan.out, {DATA_INTERVAL: interval}, schema, name) as writer:
             for batch in self._batches(split, schema, unreadable):
-                scores = score_batch(batch, self.model)
+                scores = self.scorer.score(batch)
                 rows += batch.num_rows
                 writer.write(_scored(batch, scores, schema, versions))
             part = writer.close()
@@ -78,7 +83,8 @@ class Score(ColumnJob):
         pipeline, foreign = self.plan.pipeline, self.plan.params.get("foreign")
         wanted = columns_read(pipeline, self.model.plan.columns(), hashed=bool(foreign and not foreign["row_id"]))
         read = pa.schema([pa.field(name, pa.null()) for name in wanted])
-        for batch in read_part(split, None, BATCH_ROWS, read):
+        categories = [feature.column for feature in self.model.plan.features if feature.kind in ("low", "high")]
+        for batch in read_part(split, None, BATCH_ROWS, read, dictionaries=categories):
             if foreign:
                 batch, counts = conform(batch, pipeline, foreign["values"].get(split.path, {}))
                 unreadable.update(counts)

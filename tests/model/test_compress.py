@@ -41,8 +41,16 @@ def test_additive_tables_score_as_the_pipeline_they_came_from(
     odd = pa.table({"amount": [None, 1e9, -2.0], "city": ["Atlantis", None, "c1"], "shop": [7, 10**9, None]})
     for table in (shop(2000, seed=2), odd, odd.drop_columns(["amount", "city"])):
         np.testing.assert_allclose(
-            score_batch(table, read_model(tmp_path)), score_batch(table, original), atol=2e-6, rtol=0
+            score_batch(table, read_model(tmp_path)), score_batch(table, original), atol=1e-9, rtol=0
         )
+
+
+def test_probabilities_that_arent_those_of_the_log_odds_have_no_additive_form(shop_pipeline: Make, shop: Rows) -> None:
+    pipeline = shop_pipeline(train=Train(model="sgd", params={"loss": "modified_huber"}))
+    original = fit(shop(2000), pipeline, 1).model(pipeline, "all")
+    result = compress(original, shop(2000, seed=1))
+    assert not result.report.accepted
+    assert result.model is original
 
 
 @pytest.mark.parametrize("model", ["random_forest", "hist_gradient_boosting"])

@@ -6,9 +6,20 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from millrace.errors import GateClosed
-from millrace.model.features import Feature, FeaturePlan, category_text, label_values, labels, plan_features, to_frame
+from millrace.model.features import (
+    Feature,
+    FeaturePlan,
+    category_text,
+    gather,
+    label_values,
+    labels,
+    plan_features,
+    to_frame,
+)
 from millrace.model.selection import mutual_information, rank_features
 from millrace.model.target_means import prior_strength
 from millrace.spec import Column, Features, Pipeline, Source, Train
@@ -182,3 +193,25 @@ def test_categories_that_say_nothing_have_the_prior_alone() -> None:
     once = np.arange(1000)
     assert prior_strength(once, draw.integers(0, 2, 1000)) == 1e6
     assert prior_strength(once % 7, np.zeros(1000, int)) == 1e6
+
+
+@given(
+    texts=st.lists(st.sampled_from(["Rome", "Bonn", "Oslo", "", None]), max_size=30),
+    numbers=st.lists(st.sampled_from([1, 2, 300, None]), max_size=30),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_dictionary_gives_what_its_rows_give(texts: list[str | None], numbers: list[int | None]) -> None:
+    def found(values: pa.Array, feature: Feature) -> list[float]:
+        return list(gather(pa.table({"city": values}), feature, np.array([-1.5, 0.0, 10.0, 20.0])))
+
+    [city] = CITY.features
+    plain = pa.array(texts, pa.string())
+    expected = [{"Rome": 10.0, "Bonn": 20.0, None: 0.0}.get(text, -1.5) for text in texts]
+    assert found(plain, city) == found(plain.dictionary_encode(), city) == expected
+    null_inside = pa.DictionaryArray.from_arrays(pa.array([1] * len(texts), pa.int8()), pa.array(["Rome", None]))
+    assert found(null_inside, city) == [0.0] * len(texts)
+    shops = Feature(name="city", column="city", kind="low", vocabulary=["300", "2"])
+    ints = pa.array(numbers, pa.int16())
+    expected = [{300: 10.0, 2: 20.0, None: 0.0}.get(number, -1.5) for number in numbers]
+    assert found(ints, shops) == found(ints.cast(pa.float64()), shops) == found(ints.cast(pa.string()), shops)
+    assert found(ints, shops) == expected

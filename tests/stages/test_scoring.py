@@ -166,7 +166,9 @@ def test_a_kill_and_a_rerun_score_each_row_once(trained: Any, orders: Path, faul
 def test_rows_that_the_log_counts_and_the_files_lack_refuse_the_commit(
     trained: Any, orders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrjobs.score.read_part", lambda *split: (batch.slice(1) for batch in read_part(*split)))
+    monkeypatch.setattr(
+        "mrjobs.score.read_part", lambda *split, **how: (batch.slice(1) for batch in read_part(*split, **how))
+    )
     write_deltalake(OTHERS, orders_as_text(trained))
     ask(orders, OTHERS)
     with pytest.raises(LedgerError, match="1 rows disappeared"):

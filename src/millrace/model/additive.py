@@ -3,7 +3,8 @@
 The log-odds of such a model are a sum over features, whatever imputation, scaling, one-hot and target encoding lie in
 between: :math:`\\eta = b + \\sum_j f_j(x_j)`. Each f_j is found by probing the fitted model: over all codes of a
 category, at two points and NaN for a number under a linear model, once per bin under a binned one. Scoring is then a
-gather or a multiplication per feature, in one pass and without scikit-learn.
+gather or a multiplication per feature, in one pass and without scikit-learn; a category's table is looked up once for
+each entry of a dictionary. Probabilities agree with the pipeline's to 1e-9.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from millrace.errors import CorruptData
-from millrace.model.features import HUGE, FeaturePlan
+from millrace.model.features import HUGE, Feature, FeaturePlan, gather, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,53 +31,52 @@ Array = np.ndarray[Any, Any]
 class Part:
     """One feature's contribution to the log-odds.
 
-    `edges` None and a number: `slope`·(x - centre), or `missing` for NaN. With `edges`: `table` by bin, or `missing`.
+    `edges` None and a number: `slope`·x, or `missing` for NaN. With `edges`: `table` by bin, or `missing`.
     A category: `table` at code + 1.
     """
 
     name: str
     slope: float = 0.0
-    centre: float = 0.0
     missing: float = 0.0
     edges: Array | None = None
     table: Array | None = None
 
-    def contribution(self, values: Array) -> Array:
-        """What this feature adds to the log-odds of each row."""
-        if values.dtype.kind != "f":
+    def add_to(self, total: Array, batch: pa.RecordBatch | pa.Table, feature: Feature) -> None:
+        """Add what this feature contributes to the log-odds of each row."""
+        if feature.kind != "numeric":
             assert self.table is not None
-            codes = values + 1
-            codes[(codes < 0) | (codes >= len(self.table))] = 0
-            return np.asarray(self.table[codes])
+            total += gather(batch, feature, self.table)
+            return
+        values = numbers(batch, feature)
         unknown = np.isnan(values)
         if self.edges is None or self.table is None:
-            added = self.slope * (values - self.centre)
+            added = np.multiply(values, self.slope, out=values)
         else:
-            added = self.table[np.searchsorted(self.edges, values, side="right").clip(0, len(self.table) - 1)]
-        return np.where(unknown, self.missing, added)
+            added = self.table.take(np.searchsorted(self.edges, values, side="right"), mode="clip")
+        np.copyto(added, self.missing, where=unknown)
+        total += added
 
 
 @dataclass(frozen=True)
 class AdditiveModel:
-    """The sum of its parts, with a `predict_proba` like scikit-learn's."""
+    """The sum of its parts."""
 
     bias: float
     parts: tuple[Part, ...]
 
-    def predict_proba(self, frame: pd.DataFrame) -> Array:
-        """Probabilities of both classes (rows × 2) for a frame made by the plan."""
-        total = np.full(len(frame), self.bias)
-        for part in self.parts:
-            total += part.contribution(frame[part.name].to_numpy())
-        positive = 1 / (1 + np.exp(-np.clip(total, -700, 700)))
-        return np.column_stack([1 - positive, positive])
+    def probabilities(self, batch: pa.RecordBatch | pa.Table, plan: FeaturePlan) -> Array:
+        """The probability of the positive label for every row, by the plan's features."""
+        total = np.full(batch.num_rows, self.bias)
+        for part, feature in zip(self.parts, plan.features, strict=True):
+            part.add_to(total, batch, feature)
+        return expit(total)
 
     def to_bytes(self) -> bytes:
-        """As an .npz of plain arrays (no objects): tables in float32, the rest in a JSON header."""
+        """As an .npz of plain arrays (no objects), with a JSON header."""
         arrays: dict[str, Array] = {}
         header: list[dict[str, Any]] = []
         for at, part in enumerate(self.parts):
-            header.append({"name": part.name, "slope": part.slope, "centre": part.centre, "missing": part.missing})
+            header.append({"name": part.name, "slope": part.slope, "missing": part.missing})
             for kind in ("edges", "table"):
                 if (values := getattr(part, kind)) is not None:
                     arrays[f"{kind}{at}"] = values
@@ -103,8 +104,21 @@ class AdditiveModel:
             raise CorruptData("an additive model can't be decoded", found=str(error).split("\n")[0]) from error
 
 
+def expit(log_odds: Array) -> Array:
+    """Log-odds as probabilities, in place: 1 / (1 + exp(-x)), for |x| ≤ 700 beyond.
+
+    >>> expit(np.array([0.0, -1e300])).tolist()
+    [0.5, 9.859676543759769e-305]
+    """
+    np.clip(log_odds, -700, 700, out=log_odds)
+    np.negative(log_odds, out=log_odds)
+    np.exp(log_odds, out=log_odds)
+    log_odds += 1
+    return np.reciprocal(log_odds, out=log_odds)
+
+
 def make_additive(estimator: Any, plan: FeaturePlan) -> AdditiveModel:
-    """The additive form of a fitted linear or naive Bayes pipeline; float32 tables, so log-odds agree to about 1e-6."""
+    """The additive form of a fitted linear or naive Bayes pipeline."""
     import pandas as pd
 
     base = {f.name: np.zeros(1) if f.kind == "numeric" else np.zeros(1, np.int32) for f in plan.features}
@@ -119,15 +133,13 @@ def make_additive(estimator: Any, plan: FeaturePlan) -> AdditiveModel:
     for feature in plan.features:
         name = feature.name
         if feature.kind != "numeric":
-            top = len(feature.vocabulary) if feature.kind in ("low", "high") else 24
-            added = probe(name, np.arange(-1, top + 1, dtype=np.int32)) - bias
-            parts.append(Part(name, table=added.astype(np.float32)))
+            parts.append(Part(name, table=probe(name, np.arange(-1, feature.codes - 1, dtype=np.int32)) - bias))
             continue
         missing = float(probe(name, np.array([np.nan]))[0]) - bias
         if name in bins:
             edges = bins[name]
             inner = np.concatenate([[-HUGE], edges])
-            parts.append(Part(name, missing=missing, edges=edges, table=(probe(name, inner) - bias).astype(np.float32)))
+            parts.append(Part(name, missing=missing, edges=edges, table=probe(name, inner) - bias))
         else:
             step = _spread(estimator, plan, name)
             low, high = probe(name, np.array([0.0, step])) - bias

@@ -1,14 +1,15 @@
 """Compression: the champion and a holdout in, a smaller or faster scorer with its measured loss out, or the refusal.
 
 =======================================  ============================================================================
-logistic_regression, sgd, naive_bayes    additive form: a table or a slope per feature; equal but for float32 tables
+logistic_regression, sgd, naive_bayes    additive form: a table or a slope per feature; the same probabilities
 random_forest                            the first n trees; the fewest whose loss stays within the tolerance
 hist_gradient_boosting                   the first n boosting iterations, likewise
 decision_tree                            kept: nothing smaller is worth a loss
 =======================================  ============================================================================
 
 n is chosen on every other row of the holdout, within half the tolerance; size, speed and loss are measured on the
-rest.
+rest. An additive form is refused where a probability differs by more than 1e-9, whatever the tolerance: a loss function
+whose probabilities aren't those of its log-odds has none.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from millrace.errors import GateClosed
-from millrace.model.additive import make_additive
+from millrace.model.additive import AdditiveModel, make_additive
 from millrace.model.evaluate import check_holdout
-from millrace.model.features import labels, to_frame
+from millrace.model.features import labels
 from millrace.model.metrics import LOWER_IS_BETTER, Ranked, f1_threshold
 from millrace.model.model_file import FILES, LoadedModel, write_model
+from millrace.model.score import Scorer, score_batch
 from millrace.spec import Metric
 
 Array = np.ndarray[Any, Any]
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 SPEED_RUNS = 3
+SAME = 1e-9  # between probabilities of a model and of its additive form
 
 
 class CompressionReport(BaseModel):
@@ -64,6 +67,15 @@ class CompressionReport(BaseModel):
 
 
 @dataclass(frozen=True)
+class Half:
+    """Every other labelled row of the holdout, with labels and weights."""
+
+    rows: pa.Table
+    y: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
 class Compressed:
     """The model to score with (the original where compression was refused) and the report."""
 
@@ -77,22 +89,25 @@ def compress(model: LoadedModel, holdout: pa.Table, metric: Metric = "roc_auc", 
     Raises GateClosed where the holdout has one class only.
     """
     y, known = labels(holdout, model.plan)
-    frame = to_frame(holdout, model.plan)[known]
-    weight = _weight(holdout)[known]
-    y = y[known]
-    choose, measure = np.arange(0, len(y), 2), np.arange(1, len(y), 2)
-    for part in (choose, measure):
-        check_holdout(y[part], np.zeros(len(part)), weight[part])
-    before = model.probabilities(frame)
+    rows, y, weight = holdout.filter(pa.array(known)).combine_chunks(), y[known], _weight(holdout)[known]
+    halves = []
+    for first in (0, 1):
+        at = np.arange(first, len(y), 2)
+        check_holdout(y[at], np.zeros(len(at)), weight[at])
+        halves.append(Half(rows.take(pa.array(at)), y[at], weight[at]))
+    choose, measure = halves
+    before = score_batch(choose.rows, model)
     method, smaller = "kept as it is", model
     for name, attempt in _attempts(model):
         method, smaller = name, attempt
-        loss = _loss(before[choose], attempt.probabilities(frame.iloc[choose]), y[choose], weight[choose], metric)
-        if loss <= tolerance / 2:  # half, so that the other rows seldom refuse what these chose
+        after = score_batch(choose.rows, attempt)
+        close = not isinstance(attempt.estimator, AdditiveModel) or np.abs(before - after).max() <= SAME
+        # half the tolerance, so that the other rows seldom refuse what these chose
+        if close and _loss(before, after, choose, metric) <= tolerance / 2:
             break
     else:
         method, smaller = "kept as it is", model
-    return _measured(model, smaller, method, (frame.iloc[measure], y[measure], weight[measure]), (metric, tolerance))
+    return _measured(model, smaller, method, measure, (metric, tolerance))
 
 
 def _attempts(model: LoadedModel) -> Iterator[tuple[str, LoadedModel]]:
@@ -121,12 +136,12 @@ def _attempts(model: LoadedModel) -> Iterator[tuple[str, LoadedModel]]:
 
 
 def _measured(
-    model: LoadedModel, smaller: LoadedModel, method: str, rows: tuple[Any, Array, Array], rule: tuple[Metric, float]
+    model: LoadedModel, smaller: LoadedModel, method: str, half: Half, rule: tuple[Metric, float]
 ) -> Compressed:
-    (frame, y, weight), (metric, tolerance) = rows, rule
-    before, seconds_before = _timed(model, frame)
-    after, seconds_after = (before, seconds_before) if smaller is model else _timed(smaller, frame)
-    loss = _loss(before, after, y, weight, metric)
+    metric, tolerance = rule
+    before, seconds_before = _timed(model, half.rows)
+    after, seconds_after = (before, seconds_before) if smaller is model else _timed(smaller, half.rows)
+    loss = _loss(before, after, half, metric)
     size_before, size_after = _size(model), _size(smaller)
     gains = size_after < size_before or seconds_after < seconds_before
     accepted = smaller is not model and loss <= tolerance and gains
@@ -138,28 +153,28 @@ def _measured(
         reason = f"{method}: refused, loses {loss:.2g} of {metric}, allowed is {tolerance:g}"
     report = CompressionReport(
         method=method, accepted=accepted, reason=reason, metric=metric, tolerance=tolerance, loss=loss,
-        largest_difference=float(np.abs(before - after).max()), rows=len(y),
+        largest_difference=float(np.abs(before - after).max()), rows=len(half.y),
         size_before=size_before, size_after=size_after, seconds_before=seconds_before, seconds_after=seconds_after,
     )  # fmt: skip
     return Compressed(smaller if accepted else model, report)
 
 
-def _loss(before: Array, after: Array, y: Array, weight: Array, metric: Metric) -> float:
+def _loss(before: Array, after: Array, half: Half, metric: Metric) -> float:
     values = []
     for score in (before, after):
-        ranked = Ranked.of(y, score, f1_threshold(score, weight))
-        values.append(float(ranked.values(metric, weight[ranked.order][None, :])[0]))
+        ranked = Ranked.of(half.y, score, f1_threshold(score, half.weight))
+        values.append(float(ranked.values(metric, half.weight[ranked.order][None, :])[0]))
     loss = values[1] - values[0] if metric in LOWER_IS_BETTER else values[0] - values[1]
     if not np.isfinite(loss):
         raise GateClosed(f"{metric} isn't defined on the holdout")
     return loss
 
 
-def _timed(model: LoadedModel, frame: Any) -> tuple[Array, float]:
-    best = np.inf
+def _timed(model: LoadedModel, rows: pa.Table) -> tuple[Array, float]:
+    scorer, best = Scorer(model), np.inf
     for _ in range(SPEED_RUNS):
         start = time.perf_counter()
-        score = model.probabilities(frame)
+        score = scorer.score(rows)
         best = min(best, time.perf_counter() - start)
     return score, float(best)
 

@@ -28,7 +28,9 @@ HUGE = 1e30  # numbers beyond are clipped: some models compute in float32, which
 VOCABULARY_LIMIT = 200_000
 INTEGRAL_LIMIT = 2.0**53  # beyond it a float64 can't tell neighbouring integers apart
 NEVER_FEATURES = {"label", "leak", "ignore", "key"}
+TIME_CODES = 26  # -1, 0 and 24 hours; weekdays and months are fewer
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+Table = np.ndarray[Any, Any]
 
 
 class Feature(BaseModel):
@@ -42,6 +44,11 @@ class Feature(BaseModel):
     part: Literal["hour", "weekday", "month"] | None = None
     vocabulary: list[str] = []
     _lookup: pa.StringArray | None = PrivateAttr(None)
+
+    @property
+    def codes(self) -> int:
+        """How many codes a time or category feature has, from -1 on."""
+        return TIME_CODES if self.kind == "time" else len(self.vocabulary) + 2
 
     def lookup(self) -> pa.StringArray:
         """The vocabulary as an Arrow array, made once."""
@@ -137,19 +144,45 @@ def to_frame(batch: pa.RecordBatch | pa.Table, plan: FeaturePlan) -> pd.DataFram
     """
     import pandas as pd
 
-    names = set(batch.schema.names)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     for feature in plan.features:
-        values = _one(batch.column(feature.column)) if feature.column in names else None
         if feature.kind == "numeric":
-            arrays[feature.name] = np.full(batch.num_rows, np.nan) if values is None else _numbers(values)
-        elif values is None:
-            arrays[feature.name] = np.zeros(batch.num_rows, np.int32)
-        elif feature.kind == "time":
-            arrays[feature.name] = _time_part(values, feature.part)
+            arrays[feature.name] = numbers(batch, feature)
         else:
-            arrays[feature.name] = _codes(values, feature)
+            arrays[feature.name] = gather(batch, feature, np.arange(-1, feature.codes - 1, dtype=np.int32))
     return pd.DataFrame(arrays, columns=plan.names)
+
+
+def numbers(batch: pa.RecordBatch | pa.Table, feature: Feature) -> FloatArray:
+    """A numeric feature of every row, as float64: NaN where missing or infinite, clipped to ±HUGE."""
+    values = _column(batch, feature)
+    return np.full(batch.num_rows, np.nan) if values is None else _numbers(values)
+
+
+def gather(batch: pa.RecordBatch | pa.Table, feature: Feature, table: Table) -> Table:
+    """`table[code + 1]` for every row's code of a time or category feature; `table` has `feature.codes` entries.
+
+    Each entry of a dictionary is looked up once, whatever number of rows refer to it.
+
+    >>> city = Feature(name="city", column="city", kind="low", vocabulary=["Rome", "Bonn"])
+    >>> cities = pa.array(["Bonn", None, "Oslo", "Bonn"]).dictionary_encode()
+    >>> gather(pa.table({"city": cities}), city, np.array(["new", "missing", "Rome", "Bonn"])).tolist()
+    ['Bonn', 'missing', 'new', 'Bonn']
+    """
+    values = _column(batch, feature)
+    if values is None:
+        return np.full(batch.num_rows, table[1])
+    if feature.kind == "time":
+        return table.take(_time_part(values, feature.part) + 1)
+    if not (_is_text(values.type) or pa.types.is_dictionary(values.type)):
+        values = values.dictionary_encode()  # the text of each distinct number is made once
+    if not pa.types.is_dictionary(values.type):
+        return table.take(_codes(values, feature) + 1)
+    entries = np.append(table.take(_codes(values.dictionary, feature) + 1), table[1])
+    at = values.indices
+    if at.null_count:
+        at = at.cast(pa.int64()).fill_null(len(values.dictionary))
+    return entries.take(at.to_numpy(zero_copy_only=False))
 
 
 def labels(table: pa.RecordBatch | pa.Table, plan: FeaturePlan) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -257,6 +290,14 @@ def _one(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
+def _column(batch: pa.RecordBatch | pa.Table, feature: Feature) -> pa.Array | None:
+    return _one(batch.column(feature.column)) if feature.column in batch.schema.names else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
 def _mask(values: pa.BooleanArray) -> np.ndarray[Any, Any]:
     return np.asarray(values.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
 
@@ -279,13 +320,6 @@ def _numbers(values: pa.Array) -> FloatArray:
 
 def _codes(values: pa.Array, feature: Feature) -> np.ndarray[Any, Any]:
     """0 where null, 1 + position in the vocabulary, -1 where unknown."""
-    if pa.types.is_dictionary(values.type):  # look each distinct value up once
-        entries = _codes(values.dictionary, feature)
-        at = values.indices
-        found = entries[np.asarray(at.fill_null(0).to_numpy(zero_copy_only=False), np.int64)] if len(entries) else 0
-        codes = np.asarray(np.broadcast_to(found, len(values)), np.int32).copy()
-        codes[_mask(at.is_null())] = 0
-        return codes
     text = category_text(values)
     positions = pc.index_in(text, value_set=feature.lookup()).fill_null(-2).to_numpy(zero_copy_only=False)
     codes = positions.astype(np.int32) + np.int32(1)

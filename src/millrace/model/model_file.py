@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from millrace.errors import CorruptData, InputError, UnsafeModel
 from millrace.model.features import FeaturePlan
-from millrace.model.resample import correct
-from millrace.model.threads import limit_threads
 from millrace.spec import ModelName
 from millrace.storage.files import open_input
 
@@ -36,8 +33,6 @@ ALLOWED_TYPES = frozenset(
         "sklearn.utils.validation.check_array",  # functions that are themselves in the list, and of no others
     }
 )
-
-Array = np.ndarray[Any, Any]
 
 
 class ModelInfo(BaseModel):
@@ -61,7 +56,7 @@ class ModelInfo(BaseModel):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to score: `estimator.predict_proba(frame)`, and what is known about it."""
+    """An estimator, and what is known about it; `millrace.model.score` scores with it."""
 
     estimator: Any
     info: ModelInfo
@@ -70,15 +65,6 @@ class LoadedModel:
     def plan(self) -> FeaturePlan:
         """Which features it reads."""
         return self.info.plan
-
-    def probabilities(self, frame: Any) -> Array:
-        """The probability of the positive label, per row of a frame made by the plan."""
-        if self.info.family == "hist_gradient_boosting":
-            with limit_threads(1):
-                raw = self.estimator.predict_proba(frame)
-        else:
-            raw = self.estimator.predict_proba(frame)
-        return correct(np.asarray(raw[:, 1], dtype=np.float64), self.info.odds)
 
 
 def write_model(folder: Path, estimator: Any, info: ModelInfo) -> ModelInfo:
