@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from millrace.errors import CorruptData, GateClosed, RequestError, ServiceError
+from millrace.model.champion import find_champion
 from millrace.model.compress import compress
 from millrace.model.model_file import LoadedModel
 from millrace.model.registry import Registry, RunInfo
@@ -53,6 +54,27 @@ def test_a_candidate_comes_back_with_its_files_and_figures(
     assert "f1" not in version.metrics
     assert version.aliases == ("challenger",)
     assert (Path(version.folder) / "note.txt").read_bytes() == b"night"
+
+
+def test_the_champion_is_found_without_mlflow(
+    registry: Registry, model: LoadedModel, name: str, shop: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> tuple[int, str] | None:
+        return find_champion(registry.uri, registry.artifacts, name)
+
+    assert told() is None
+    for day in (1, 2):
+        log(registry, model, name, day)
+    assert told() is None
+    registry.promote(name, 1)
+    registry.promote(name, 2)
+    monkeypatch.setattr("millrace.model.champion.Registry", None)  # from here on, MLflow isn't asked
+    assert told() == (2, registry.scoring_folder(name, 2))
+    registry.store_scorer(name, 2, compress(model, shop(500, seed=1)).model, {})
+    assert told() == (2, registry.scoring_folder(name, 2))
+    assert registry.scoring_folder(name, 2).endswith("/scorer")
+    registry.rollback(name)
+    assert told() == (1, registry.scoring_folder(name, 1))
 
 
 def test_nothing_is_pickled(registry: Registry, model: LoadedModel, name: str) -> None:

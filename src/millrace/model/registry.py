@@ -277,9 +277,7 @@ class Registry:
 
     def scoring_folder(self, name: str, version: int) -> str:
         """The folder to score with: the compressed scorer's where there is one, else the model's."""
-        folder = self.version(name, version).folder
-        scorer = _beside(folder)
-        return scorer if exists(f"{scorer}/{JSON}") else folder
+        return scorer_of(self.version(name, version).folder)
 
     def tag(self, name: str, version: int, tags: Mapping[str, str]) -> None:
         """Add tags to a version, for instance the promotion's reason."""
@@ -424,6 +422,13 @@ def _plain(uri: str) -> str:
     """The path behind a ``file://`` URI; other addresses as they are."""
     parsed = urlparse(uri)
     return unquote(parsed.path) if parsed.scheme == "file" else uri
+
+
+def scorer_of(source: str) -> str:
+    """The folder to score with, of a model version by its source: the compressed scorer's, else the model's."""
+    folder = _plain(source)
+    scorer = _beside(folder)
+    return scorer if exists(f"{scorer}/{JSON}") else folder
 
 
 def _beside(model: str) -> str:

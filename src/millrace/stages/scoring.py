@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from millrace.errors import GateClosed
+from millrace.model.champion import find_champion
 from millrace.model.model_file import read_info
 from millrace.stages.context import Run, StageResult, digest
 from millrace.stages.ingest import nothing_new, told_range
-from millrace.stages.learn import registry
 from millrace.stages.rows import base, conserved
 from millrace.stages.score_source import score_source
 from millrace.storage.commits import EVERYTHING, Commit
@@ -30,12 +30,11 @@ def score(run: Run) -> StageResult:
 
     pipeline, table = run.pipeline, run.table("scores")
     before = base(table)
-    store = registry(run)
-    champion = store.champion(pipeline.name)
-    if champion is None:
+    found = find_champion(run.profile.registry, run.profile.models, pipeline.name)
+    if found is None:
         raise GateClosed("no champion to score with", hint="the promote stage of a training run says what it lacks")
+    champion, folder = found
     source = score_source(run)
-    folder = store.scoring_folder(pipeline.name, champion)
     kind = folder.rpartition("/")[2]
     tokens = {name: digest(source.name, token, champion, kind) for name, token in source.tokens.items()}
     former = None if before is None else scored_table(table, before)
