@@ -23,6 +23,12 @@ def read_answer(out: Path) -> Answer:
     return json.loads(out.read_text().splitlines()[-1])  # type: ignore[no-any-return]
 
 
+def read_pairs(out: Path) -> Answer:
+    """The answer of a plain job of mrjob's: a line per column, its name and its statistics."""
+    columns = dict(map(json.loads, line.split("\t")) for line in out.read_text().splitlines())
+    return {"rows": next(iter(columns.values()))["rows"], "columns": columns}
+
+
 def read_records(out: Path) -> Answer:
     """The answer of ``mrjobs/feature_stats.py``: a JSON record per column."""
     columns: dict[str, Any] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -15,6 +17,8 @@ import psutil
 
 EVERY = 0.1  # seconds between looks at the memory
 SHARED_EVERY = 3  # looks; what processes share is dear to find out
+
+ORPHAN_SECONDS = 20.0  # that a process may live on without its parent, before it is ended
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ def measure(
     Raises CommandFailed where it ends with another status than 0.
     """
     errors = out.with_suffix(".err")
+    _adopt_orphans()
+    others = {child.pid for child in psutil.Process().children()}
     with out.open("wb") as stdout, errors.open("wb") as stderr:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -63,6 +69,10 @@ def measure(
         watch.stop()
         read, written = _bytes(process.pid)
         status = process.wait()
+        for child in psutil.Process().children():
+            if child.pid not in others:
+                counted = _end(child.pid)
+                read, written = read + counted[0], written + counted[1]
     if status:
         tail = errors.read_text(errors="replace")[-1500:]
         raise CommandFailed(f"{' '.join(command)}\nended with status {status}:\n{tail}")
@@ -99,6 +109,26 @@ class _Watch(threading.Thread):
                 if shared:
                     total += _fields(place / "smaps_rollup").get("Pss", 0) * 1024
         self.peak_all = max(self.peak_all, total)
+
+
+def _adopt_orphans() -> None:
+    """Processes whose parent ends before them (Spark's JVM) become children of this one, which can then wait for them.
+
+    See PR_SET_CHILD_SUBREAPER in prctl(2).
+    """
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+def _end(pid: int) -> tuple[int, int]:
+    """Wait for an orphan to end, not for long; returns its bytes read and written."""
+    waiting = time.monotonic()
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() - waiting > ORPHAN_SECONDS:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    counted = _bytes(pid)
+    os.waitpid(pid, 0)
+    return counted
 
 
 def _fields(path: Path) -> dict[str, int]:

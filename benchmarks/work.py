@@ -32,17 +32,17 @@ class Bench:
     @property
     def pipelines(self) -> Path:
         """The folder of the pipeline files."""
-        return self.place / "pipelines"
+        return self.place / f"pipelines-{self.rows}"
 
     @property
     def home(self) -> Path:
         """MILLRACE_HOME of the contenders."""
-        return self.place / "home"
+        return self.place / f"home-{self.rows}"
 
     @property
     def output(self) -> Path:
         """The folder of what contenders write."""
-        return self.place / "output"
+        return self.place / f"output-{self.rows}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -67,8 +67,12 @@ class Contender:
     engine: Callable[[Path], float | None] = lambda out: None
     prepare: Callable[[], None] = lambda: None
     share: float = 1.0
-    runs: int | None = None
-    """At most so many runs; as many as the others where absent."""
+    environment: Mapping[str, str] | None = None
+    """Its own, where it isn't that of the others."""
+    seconds: Callable[[Path], float] | None = None
+    """Reads the seconds that count from its output, where they aren't those of the whole process."""
+    start: Sequence[str] | None = None
+    """With `share`: the command over next to nothing; only the seconds beyond its own are divided."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Outcome:
     answer: Any
     engine: float | None = None
     share: float = 1.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,6 @@ class Work:
     check: Callable[[Mapping[str, Any]], list[str]] = lambda answers: []
     figures: Callable[[Mapping[str, Outcome]], dict[str, float]] = lambda outcomes: {}
     """Figures of Millrace beside its seconds, such as bytes over bytes, for the goals that name them."""
-    clean_up: Callable[[], None] = lambda: None
     notes: Sequence[str] = field(default_factory=tuple)
 
 

@@ -36,8 +36,8 @@ def shard(bench: Bench) -> Work:
             shutil.rmtree(tables / table, ignore_errors=True)
 
     command = millrace("run", NAME, "--from", "clean", "--until", "shard", "--json")
-    contenders = [Contender(MILLRACE, command, lambda out: _millrace(out, tables / "sharded"), _stages, again)]
-    for name in ("Polars", "DuckDB"):
+    contenders = [Contender(MILLRACE, command, lambda out: _millrace(out, tables / "sharded"), stage_seconds, again)]
+    for name in ("Polars", "DuckDB", "pandas", "PySpark"):
         contenders.append(_peer(bench, name, files))
     goals = (Goal(1.1, ("Polars", "DuckDB")), Goal(1 / 8, ("PySpark",)))
     title = "clean, hash-shard, sort, write Parquet"
@@ -55,7 +55,7 @@ def _peer(bench: Bench, name: str, files: list[str]) -> Contender:
     )
 
 
-def _stages(out: Path) -> float:
+def stage_seconds(out: Path) -> float:
     """The seconds of the stages, as `millrace run` tells them."""
     return sum(stage["seconds"] for stage in json.loads(out.read_text()))
 

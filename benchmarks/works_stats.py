@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.answers import Tolerance, differences, read_answer, read_records
+from benchmarks.answers import Tolerance, differences, read_answer, read_pairs, read_records
 from benchmarks.data import Data, make_data
+from benchmarks.peers.events import KINDS
 from benchmarks.pipelines import stats_pipeline, write_pipeline
 from benchmarks.work import MILLRACE, Bench, Contender, Goal, Work, job, peer
 
@@ -28,7 +30,13 @@ def stats_parquet(bench: Bench) -> Work:
     return _stats(bench, "parquet")
 
 
-PEERS = {"Polars": Tolerance(distinct=0.15), "DuckDB": Tolerance(distinct=0.15, top=1)}
+MRJOB_SHARE = 40  # plain mrjob gets so many times fewer rows
+
+PEERS = {
+    "Polars": Tolerance(distinct=0.15),
+    "DuckDB": Tolerance(distinct=0.15, top=1),
+    "PySpark": Tolerance(distinct=0.06),  # its relative deviation is set to 2 %
+}
 """Their own approximations are held to what they promise, so that nobody is made slower than he need be."""
 
 
@@ -42,15 +50,38 @@ def _stats(bench: Bench, kind: str) -> Work:
         Contender("Polars", peer("stats_polars.py", kind, *files), read_answer, engine_seconds),
         Contender("DuckDB", peer("stats_duckdb.py", kind, *files), read_answer, engine_seconds),
     ]
+    for name in ("pandas", "PySpark"):
+        command = peer(f"stats_{name.lower()}.py", kind, *files)
+        contenders.append(Contender(name, command, read_answer, engine_seconds))
+    if kind == "csv":
+        contenders.append(_mrjob(bench))
     title = f"feature statistics of the {'CSV' if kind == 'csv' else 'Parquet'}"
-    return Work(f"stats-{kind}", title, contenders, GOALS[kind], lambda answers: _wrong(answers, data))
+    return Work(f"stats-{kind}", title, contenders, GOALS[kind], lambda answers: _wrong(answers, data, bench))
 
 
-def _wrong(answers: Mapping[str, Any], data: Data) -> list[str]:
+def _mrjob(bench: Bench) -> Contender:
+    """On fewer rows: its seconds grow with them."""
+    few = mrjob_data(bench)
+    cores = len(os.sched_getaffinity(0))
+    tasks = ["--jobconf", f"mapreduce.job.maps={cores}", "--jobconf", f"mapreduce.job.reduces={cores}"]
+    command = peer("stats_mrjob.py", "-r", "local", *tasks, *few.files("csv"))
+    empty = bench.data / "no-rows.csv"
+    empty.write_text(",".join(KINDS) + "\n")
+    start = peer("stats_mrjob.py", "-r", "local", *tasks, str(empty))
+    return Contender("mrjob", command, read_pairs, share=few.rows / bench.rows, start=start)
+
+
+def mrjob_data(bench: Bench) -> Data:
+    """The events that plain mrjob measures."""
+    return make_data(bench.data, max(1_000, bench.rows // MRJOB_SHARE), bench.say)
+
+
+def _wrong(answers: Mapping[str, Any], data: Data, bench: Bench) -> list[str]:
+    truths = {"mrjob": mrjob_data(bench).truth} if "mrjob" in answers else {}
     return [
         f"{name}: {words}"
         for name, answer in answers.items()
-        for words in differences(answer, data.truth, PEERS.get(name, Tolerance()))
+        for words in differences(answer, truths.get(name, data.truth), PEERS.get(name, Tolerance()))
     ]
 
 
