@@ -29,11 +29,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of, flags
 from millrace.data.clean import clean_schema
 from millrace.data.holdout import Holdout
 from millrace.data.population import Population
 from millrace.data.raw import Split
-from millrace.data.sample import PROBABILITY, WEIGHT, SamplePlan, candidates, finish
+from millrace.data.sample import PROBABILITY, WEIGHT, SamplePlan, candidates, columns_ranked, finish
 from millrace.data.sample_choice import time_column
 from millrace.errors import WorkError
 from millrace.mapreduce.job import ColumnJob
@@ -66,23 +67,28 @@ class TeachingRows(ColumnJob):
 
     def teaching(
         self, split: Split, columns: list[str] | None = None
-    ) -> Iterator[tuple[pa.RecordBatch, dict[str, int]]]:
-        """The rows that may teach, and the numbers of the others by reason."""
+    ) -> Iterator[tuple[pa.RecordBatch, np.ndarray[Any, Any] | None, dict[str, int]]]:
+        """Batches, the places of the rows that may teach (None: all), and the numbers of the others by reason.
+
+        Columns of text come dictionary-encoded.
+        """
         label = self.plan.pipeline.label
         if columns is not None:
             filters = [label] if label is not None else []
             filters += ["source_file", "row_id", INTERVAL] if self.holdout is not None else []
             columns = list(dict.fromkeys([*columns, *filters])) or ["row_id"]
-        for batch in read_part(split, columns):
+        texts = [field.name for field in clean_schema(self.plan.pipeline) if pa.types.is_string(field.type)]
+        for batch in read_part(split, columns, dictionaries=texts):
             left_out: dict[str, int] = {}
+            teaches = np.ones(batch.num_rows, np.bool_)
             if label is not None and batch.column(label).null_count:
                 left_out["unlabelled"] = batch.column(label).null_count
-                batch = batch.filter(pc.is_valid(batch.column(label)))
+                teaches = flags(batch.column(label).is_valid())
             if self.holdout is not None:
-                rows = batch.num_rows
-                batch = batch.filter(pc.invert(self.holdout.mask(batch)))
-                left_out["holdout"] = rows - batch.num_rows
-            yield batch, left_out
+                held = flags(self.holdout.mask(batch))
+                left_out["holdout"] = int((teaches & held).sum())
+                teaches &= ~held
+            yield batch, None if not any(left_out.values()) else np.flatnonzero(teaches), left_out
 
 
 class CountPopulation(TeachingRows):
@@ -97,8 +103,8 @@ class CountPopulation(TeachingRows):
             by = self.plan.params.get("by")
             # days are for recent sampling, which has no strata: strata × days would be a large state for nothing
             self._population = Population(by, pipeline.label, None if by else time_column(pipeline))
-        for batch, _ in self.teaching(split, self._population.columns()):
-            self._population.update(batch)
+        for batch, places, _ in self.teaching(split, self._population.columns()):
+            self._population.update(batch if places is None else batch.take(array_of(places)))
         yield from ()
 
     def map_end(self) -> Iterator[tuple[str, Any]]:
@@ -138,10 +144,13 @@ class SampleRows(TeachingRows):
         """("ledger", rows left out by reason); the references to candidates follow in `map_end`."""
         plan, time = self.sample, time_column(self.plan.pipeline)
         others: dict[str, int] = {}
-        for batch, left_out in self.teaching(split):
+        for batch, places, left_out in self.teaching(split):
             for reason, count in left_out.items():
                 others[reason] = others.get(reason, 0) + count
-            strata, kept, seen = candidates(batch, plan, time)
+            ranked = batch.select(columns_ranked(plan, batch.schema.names, time))
+            ranked = ranked if places is None else ranked.take(array_of(places))
+            strata, drawn, seen = candidates(ranked, plan, time)
+            kept = _plain(batch.take(array_of(drawn if places is None else places[drawn])))
             self._seen = seen.astype(np.int64) if self._seen is None else self._seen + seen
             self._kept += kept.num_rows
             if kept.num_rows:
@@ -210,6 +219,12 @@ class SampleRows(TeachingRows):
             raise WorkError("the rows aren't those that were counted", expected=f"{expected} rows", found=str(found))
         left = sum(stratum.rows - stratum.take for stratum in plan.strata) if plan.exact else plan.population - kept
         return Ledger(rows_in=left + sum(others.values()), not_sampled=left, other=others)
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Dictionaries of a part are its own: rows of several parts are shuffled without."""
+    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
 if __name__ == "__main__":

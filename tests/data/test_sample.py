@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from millrace.data.allocation import allocate, sample_rows
 from millrace.data.population import Population
-from millrace.data.sample import SamplePlan, candidates, finish, plan_sample, total
+from millrace.data.sample import SamplePlan, candidates, columns_ranked, finish, plan_sample, total
 from millrace.data.sample_choice import Choice, Method, choose_method
 from millrace.errors import RequestError, WorkError
 from millrace.spec import Pipeline, Sample
@@ -63,8 +63,12 @@ def draw(pieces: list[pa.Table], plan: SamplePlan) -> pa.Table:
     gathered: dict[int, list[pa.RecordBatch]] = {}
     for piece in pieces:
         for batch in piece.to_batches():
-            strata, kept, seen = candidates(batch, plan, "t")
+            strata, places, seen = candidates(batch, plan, "t")
             assert seen.sum() == batch.num_rows
+            assert candidates(batch.select(columns_ranked(plan, batch.schema.names, "t")), plan, "t")[1].tolist() == (
+                places.tolist()
+            )
+            kept = batch.take(pa.array(places))
             for stratum in np.unique(strata).tolist():
                 gathered.setdefault(stratum, []).append(kept.filter(pa.array(strata == stratum)))
     tables = [finish(pa.Table.from_batches(gathered[stratum]), plan, stratum, "t") for stratum in sorted(gathered)]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of, flags, stored_numbers
 from millrace.data.hashing import canonical_text
 from millrace.errors import RequestError
 
-if TYPE_CHECKING:
-    import polars as pl
-
 MOST_STRATA = 10_000
 Cell = tuple[str | None, str | None, int | None]  # stratum, label, day since 1970
+Places = npt.NDArray[np.int64]
 
 
 class Population:
@@ -40,27 +41,30 @@ class Population:
 
     def update(self, batch: pa.RecordBatch | pa.Table) -> None:
         """Count the rows of a batch."""
-        import polars as pl
-
-        rows = batch.num_rows
-        frame = pl.DataFrame(
-            {
-                "stratum": _text(batch, self.by, rows),
-                "label": _text(batch, self.label, rows),
-                "day": _days(batch, self.time, rows),
-            }
-        )
-        counts = frame.group_by(frame.columns).len()
-        for name in ("stratum", "label"):
-            if counts[name].n_unique() > MOST_STRATA:
-                column = self.by if name == "stratum" else self.label
+        columns: list[tuple[Places, list[Any]]] = []
+        for name in (self.by, self.label):
+            places, texts = texts_of(batch.column(name)) if name is not None else _nowhere(batch.num_rows)
+            distinct = len({texts[place] for place in np.unique(places)}) if len(texts) > MOST_STRATA else 0
+            if distinct > MOST_STRATA:
                 raise RequestError(
-                    f"column {column!r} has too many values to stratify by",
+                    f"column {name!r} has too many values to stratify by",
                     expected=f"at most {MOST_STRATA:,}",
-                    found=f"{counts[name].n_unique():,} in one batch",
+                    found=f"{distinct:,} in one batch",
                     hint="give sample.by another column, or sample.method cluster",
                 )
-        self.cells.update({(stratum, label, day): count for stratum, label, day, count in counts.iter_rows()})
+            columns.append((places, texts))
+        columns.append(_days(batch.column(self.time)) if self.time is not None else _nowhere(batch.num_rows))
+        cells = np.zeros(batch.num_rows, np.int64)
+        for places, values in columns:
+            cells = cells * len(values) + places
+        counted = pc.value_counts(array_of(cells))
+        for cell, count in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True):
+            named: list[Any] = []
+            for _, values in reversed(columns):
+                cell, place = divmod(cell, len(values))
+                named.append(values[place])
+            day, label, stratum = named
+            self.cells[stratum, label, day] += count
 
     def merge(self, other: Population) -> Population:
         """Both populations' rows in one; returns self."""
@@ -121,30 +125,32 @@ class Population:
         return population
 
 
-def _text(batch: pa.RecordBatch | pa.Table, name: str | None, rows: int) -> pl.Series:
-    import polars as pl
+def texts_of(column: pa.Array | pa.ChunkedArray) -> tuple[Places, list[str | None]]:
+    """Each row's place in a list of canonical texts, by which strata are named; a text may stand there twice.
 
-    if name is None:
-        return pl.Series([None], dtype=pl.String).new_from_index(0, rows)
-    return stratum_text(batch.column(name))
-
-
-def stratum_text(column: pa.Array | pa.ChunkedArray) -> pl.Series:
-    """The canonical text of a column's values, by which strata are named."""
-    import polars as pl
-
-    chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    plain = [chunk.dictionary_decode() if pa.types.is_dictionary(chunk.type) else chunk for chunk in chunks]
-    series = pl.from_arrow(pa.chunked_array([canonical_text(chunk) for chunk in plain], pa.string()))
-    assert isinstance(series, pl.Series)
-    return series
+    >>> places, texts = texts_of(pa.array([7, None, 8, 7]))
+    >>> places.tolist(), texts
+    ([0, 2, 1, 0], ['7', '8', None])
+    """
+    places, values = _distinct(column)
+    return places, [*canonical_text(values).cast(pa.string()).to_pylist(), None]
 
 
-def _days(batch: pa.RecordBatch | pa.Table, name: str | None, rows: int) -> pl.Series:
-    import polars as pl
+def _days(column: pa.Array | pa.ChunkedArray) -> tuple[Places, list[int | None]]:
+    places, values = _distinct(pc.cast(column, pa.date32(), safe=False))
+    return places, [*values.cast(pa.int32()).to_pylist(), None]
 
-    if name is None:
-        return pl.Series([None], dtype=pl.Int32).new_from_index(0, rows)
-    series = pl.from_arrow(pc.cast(batch.column(name), pa.date32(), safe=False).cast(pa.int32()))
-    assert isinstance(series, pl.Series)
-    return series
+
+def _distinct(column: pa.Array | pa.ChunkedArray) -> tuple[Places, pa.Array]:
+    """Each row's place among the distinct values; that of a null is their number."""
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not pa.types.is_dictionary(values.type):
+        values = values.dictionary_encode()
+    places = stored_numbers(values.indices).astype(np.int64)
+    if values.indices.null_count:
+        places[flags(values.indices.is_null())] = len(values.dictionary)
+    return places, values.dictionary
+
+
+def _nowhere(rows: int) -> tuple[Places, list[Any]]:
+    return np.zeros(rows, np.int64), [None]

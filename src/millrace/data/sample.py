@@ -9,6 +9,7 @@ so that weighted totals are unbiased (Horvitz and Thompson, DOI 10.1080/01621459
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from millrace.buffers import array_of, stored_numbers
 from millrace.data.allocation import allocate
 from millrace.data.hashing import Hashes, hash_rows, hash_values, mix, unit
-from millrace.data.population import Population, stratum_text
+from millrace.data.population import Places, Population, texts_of
 from millrace.data.sample_choice import Choice
 from millrace.errors import WorkError
 
@@ -137,14 +139,20 @@ def _scale(ages: tuple[Floats, Floats], rows: int, half_life: float) -> float:
     return high
 
 
-def candidates(
-    batch: pa.RecordBatch, plan: SamplePlan, time: str | None = None
-) -> tuple[Strata, pa.RecordBatch, Strata]:
+def columns_ranked(plan: SamplePlan, names: Sequence[str], time: str | None = None) -> list[str]:
+    """Which of a table's columns `candidates` reads."""
+    if "row_id" not in names:
+        return list(names)
+    wanted = ("row_id", plan.by, time if plan.method == "recent" else None)
+    return list(dict.fromkeys(name for name in wanted if name is not None))
+
+
+def candidates(batch: pa.RecordBatch, plan: SamplePlan, time: str | None = None) -> tuple[Strata, Places, Strata]:
     """The rows that may be in the sample.
 
-    Returns the stratum number (int32) of each kept row, the kept rows in their order, and the number of rows seen by
-    stratum. For exact methods a few more rows than needed are kept: below the rank at which a shortage has a chance
-    of about 10^-11. `time` is the time column, for method recent.
+    Returns the stratum number (int32) of each kept row, the places of the kept rows, ascending, and the number of rows
+    seen by stratum. For exact methods a few more rows than needed are kept: below the rank at which a shortage has a
+    chance of about 10^-11. `time` is the time column, for method recent.
 
     Raises WorkError where a row belongs to no stratum of the plan: the counts were of other rows.
     """
@@ -156,7 +164,8 @@ def candidates(
     else:
         seen = np.array([batch.num_rows], np.int32)
         kept = _drawn(batch, plan, time)
-    return strata[kept], batch.filter(pa.array(kept)), seen
+    places = np.flatnonzero(kept)
+    return strata[places], places, seen
 
 
 Strata = npt.NDArray[np.int32]
@@ -171,8 +180,8 @@ def finish(table: pa.Table, plan: SamplePlan, stratum: int = 0, time: str | None
     >>> population = Population()
     >>> population.update(pa.record_batch({"n": range(4)}))
     >>> plan = plan_sample(Choice("random", None, 2), population, 7, datetime(2026, 1, 1))
-    >>> _, kept, _ = candidates(pa.record_batch({"n": range(4)}), plan)
-    >>> finish(pa.Table.from_batches([kept]), plan).to_pydict()
+    >>> _, places, _ = candidates(pa.record_batch({"n": range(4)}), plan)
+    >>> finish(pa.table({"n": places}), plan).to_pydict()
     {'n': [2, 1], 'inclusion_probability': [0.5, 0.5], 'weight': [2.0, 2.0]}
     """
     order = _order(table, plan)
@@ -185,13 +194,13 @@ def finish(table: pa.Table, plan: SamplePlan, stratum: int = 0, time: str | None
                 found=f"{len(order):,}",
                 hint="the rows are others than those that were counted",
             )
-        table = table.take(order[: wanted.take])
+        table = table.take(array_of(order[: wanted.take]))
         probability = np.full(table.num_rows, wanted.take / wanted.rows if wanted.rows else 1.0)
     else:
-        table = table.take(order)
+        table = table.take(array_of(order))
         probability = probabilities(table, plan, time)
-    table = table.append_column(PROBABILITY, pa.array(probability))
-    return table.append_column(WEIGHT, pa.array(1 / probability))
+    table = table.append_column(PROBABILITY, array_of(probability))
+    return table.append_column(WEIGHT, array_of(1 / probability))
 
 
 def probabilities(rows: pa.RecordBatch | pa.Table, plan: SamplePlan, time: str | None = None) -> Floats:
@@ -237,17 +246,16 @@ def _drawn(batch: pa.RecordBatch, plan: SamplePlan, time: str | None) -> npt.NDA
 def _stratum_numbers(batch: pa.RecordBatch, plan: SamplePlan) -> Strata:
     if plan.method != "stratified":
         return np.zeros(batch.num_rows, np.int32)
-    pairs = [(value, number) for number, stratum in enumerate(plan.strata) for value in stratum.values]
-    values = pa.array([value for value, _ in pairs], pa.string())
-    places = pc.index_in(stratum_text(batch.column(plan.by)).to_arrow(), value_set=values.cast(pa.large_string()))
-    if places.null_count:
-        odd = batch.column(plan.by).filter(places.is_null())[0].as_py()
+    numbers = {value: number for number, stratum in enumerate(plan.strata) for value in stratum.values}
+    places, texts = texts_of(batch.column(plan.by))
+    found = np.array([numbers.get(text, -1) for text in texts], np.int32)[places]
+    if len(found) and found.min() < 0:
         raise WorkError(
             "a row belongs to no stratum of the sample",
             expected=f"a value of {plan.by!r} that was counted",
-            found=repr(odd),
+            found=repr(batch.column(plan.by)[int(found.argmin())].as_py()),
         )
-    return np.array([number for _, number in pairs], np.int32)[_numpy(places)]
+    return found
 
 
 def _generous(stratum: Stratum) -> float:
@@ -257,13 +265,10 @@ def _generous(stratum: Stratum) -> float:
 
 def _order(table: pa.Table, plan: SamplePlan) -> npt.NDArray[np.int64]:
     """Places in order of rank; rows of one rank (copies) in order of where they came from."""
-    import polars as pl
-
-    frame = pl.DataFrame({"rank": ranks(table, plan)})
-    for name in ("data_interval", "source_file"):
-        if name in table.column_names:
-            frame = frame.with_columns(pl.from_arrow(table[name]).cast(pl.String).alias(name))  # type: ignore[union-attr]
-    return frame.select(pl.arg_sort_by(frame.columns, maintain_order=True)).to_series().to_numpy().astype(np.int64)
+    names = [name for name in ("data_interval", "source_file") if name in table.column_names]
+    keyed = pa.table({"rank": array_of(ranks(table, plan)), **{name: table[name].cast(pa.string()) for name in names}})
+    keys = [(name, "ascending", "at_start") for name in keyed.column_names]
+    return stored_numbers(pc.sort_indices(keyed, keys)).astype(np.int64)
 
 
 def _numpy(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.generic]:

@@ -21,6 +21,7 @@ from millrace.storage.ledger import Ledger
 from millrace.storage.parts import Part
 from millrace.storage.tables import Table
 
+ANY_NUMBER = 10**15  # of rows: so many that the choice doesn't depend on it
 DRIFT = pa.schema([pa.field("data_interval", pa.string()), pa.field("verdict", pa.string())])
 
 
@@ -181,14 +182,18 @@ def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdic
     def choose(rows: int, rate: float | None) -> Choice:
         return choose_method(pipeline, rows, drifted, distinct, rate)
 
-    first = count_population(run, holdout, None)
-    choice = choose(first.rows, first.label_rate())
-    population = (
-        first if choice.by is None or choice.method != "stratified" else count_population(run, holdout, choice.by)
-    )
+    expected = _strata_column(choose(ANY_NUMBER, None))
+    population = count_population(run, holdout, expected)
+    choice = choose(population.rows, population.label_rate())
+    if _strata_column(choice) not in (None, expected):
+        population = count_population(run, holdout, _strata_column(choice))
     seed = seed_of(pipeline.name, "sample", run.date)
     end = intervals.interval_start(intervals.previous(holdout.training[-1], run.kind, -1), run.kind)
     return plan_sample(choice, population, seed, end)
+
+
+def _strata_column(choice: Choice) -> str | None:
+    return choice.by if choice.method == "stratified" else None
 
 
 def count_population(run: Run, holdout: Holdout, by: str | None) -> Population:
