@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,8 @@ from millrace.data.stats import Stats
 from millrace.intervals import ALL, by_interval, name_intervals
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
+
+ROWS_AT_ONCE = 1 << 18
 
 
 class FeatureStats(ColumnJob):
@@ -45,14 +48,13 @@ class FeatureStats(ColumnJob):
         One for each split, not for each task: floating sums depend on their order, and the splits of a task on the
         engine. The engine sorts the values of a key, so that they are always merged in the same order.
         """
-        found: dict[str, Stats] = {}
+        found: dict[str, _Gathered] = {}
         for interval, batch in self._batches(split):
-            stats = found.get(interval)
-            if stats is None:
-                stats = found[interval] = Stats.empty(self.schema, self._label)
-            stats.update(batch)
-        for interval, stats in sorted(found.items()):
-            yield interval, base64.b64encode(stats.to_bytes()).decode()
+            if interval not in found:
+                found[interval] = _Gathered(Stats.empty(self.schema, self._label))
+            found[interval].add(batch)
+        for interval, gathered in sorted(found.items()):
+            yield interval, base64.b64encode(gathered.close().to_bytes()).decode()
 
     def reduce_key(self, key: str, values: Iterator[Any]) -> Iterator[tuple[str, Any]]:
         """(interval, statistics of all its rows)."""
@@ -76,6 +78,25 @@ class FeatureStats(ColumnJob):
                 yield split.interval or ALL, batch
             else:
                 yield from by_interval(batch, name_intervals(batch.column(source.time), source.interval))
+
+
+@dataclass
+class _Gathered:
+    """Statistics that take in batches together: some work is done once for each, and isn't worth it for few rows."""
+
+    stats: Stats
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.batches.append(batch)
+        if sum(each.num_rows for each in self.batches) >= ROWS_AT_ONCE:
+            self.close()
+
+    def close(self) -> Stats:
+        if self.batches:
+            self.stats.update(pa.Table.from_batches(self.batches).combine_chunks())
+            self.batches = []
+        return self.stats
 
 
 if __name__ == "__main__":

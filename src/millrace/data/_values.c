@@ -77,16 +77,18 @@ static PyObject *py_xxh64(PyObject *self, PyObject *args) {
 
 /* ---- distinct values ---- */
 
+/* A slot of the hash table: where the value is among the distinct ones, -1: empty, and a part of its hash, so that most
+   that differ are told apart without another look into memory. */
 typedef struct {
-    uint64_t hash;
+    uint32_t tag;
     int32_t place;
 } Slot;
 
 typedef struct {
-    Slot *slots;       /* open addressing, linear probing; place -1: empty */
+    Slot *slots; /* open addressing, linear probing */
     uint64_t mask;
     int32_t count;
-    int32_t *first;    /* the row of the first occurrence of each distinct value */
+    int32_t *first; /* the row of the first occurrence of each distinct value */
     uint64_t *hashes;
     int32_t capacity;
 } Distinct;
@@ -125,8 +127,7 @@ static int distinct_grow(Distinct *d) {
     for (int32_t place = 0; place < d->count; place++) {
         uint64_t at = d->hashes[place] & (size - 1);
         while (slots[at].place >= 0) at = (at + 1) & (size - 1);
-        slots[at].hash = d->hashes[place];
-        slots[at].place = place;
+        slots[at] = (Slot){(uint32_t)(d->hashes[place] >> 32), place};
     }
     free(d->slots);
     d->slots = slots;
@@ -137,64 +138,63 @@ static int distinct_grow(Distinct *d) {
 
 static inline int valid_at(const uint8_t *valid, int64_t i) { return valid == NULL || (valid[i >> 3] >> (i & 7)) & 1; }
 
-/* The places of 64-bit values, in order of first occurrence; their hash is a bijection, so equal hashes are equal values. */
-static int encode_numbers(const uint64_t *values, int floats, const uint8_t *valid, int64_t offset, int64_t rows,
-                          int32_t *places, Distinct *d) {
-    for (int64_t i = 0; i < rows; i++) {
-        if (!valid_at(valid, offset + i)) {
-            places[i] = -1;
-            continue;
-        }
-        uint64_t bits = floats && values[i] == 1ULL << 63 ? 0 : values[i]; /* -0.0 is 0.0 */
-        uint64_t hash = fmix64(bits + 0x9E3779B97F4A7C15ULL), at = hash & d->mask;
-        while (d->slots[at].place >= 0 && d->slots[at].hash != hash) at = (at + 1) & d->mask;
-        int32_t place = d->slots[at].place;
-        if (place < 0) {
-            if (d->count == d->capacity) {
-                if (!distinct_grow(d)) return 0;
-                i--;
-                continue;
-            }
-            place = d->count++;
-            d->slots[at].hash = d->hashes[place] = hash;
-            d->slots[at].place = place;
-            d->first[place] = (int32_t)i;
-        }
-        places[i] = place;
-    }
-    return 1;
+typedef struct {
+    const uint64_t *numbers; /* or NULL: texts */
+    int floats;
+    const int32_t *offsets;
+    const uint8_t *data, *valid;
+    int64_t offset, rows; /* `offset` is that of the validity: the others begin at the first row */
+} Values;
+
+/* The hash of numbers is a bijection: equal hashes are equal numbers. */
+static inline uint64_t hash_of(const Values *v, int64_t i) {
+    if (v->numbers == NULL) return xxh64(v->data + v->offsets[i], v->offsets[i + 1] - v->offsets[i]);
+    uint64_t bits = v->floats && v->numbers[i] == 1ULL << 63 ? 0 : v->numbers[i]; /* -0.0 is 0.0 */
+    return fmix64(bits + 0x9E3779B97F4A7C15ULL);
 }
 
-static int encode_texts(const int32_t *offsets, const uint8_t *data, const uint8_t *valid, int64_t offset, int64_t rows,
-                        int32_t *places, Distinct *d) {
-    for (int64_t i = 0; i < rows; i++) {
-        if (!valid_at(valid, offset + i)) {
-            places[i] = -1;
-            continue;
+static inline int same_text(const Values *v, int64_t i, int64_t j) {
+    int32_t size = v->offsets[i + 1] - v->offsets[i];
+    return v->offsets[j + 1] - v->offsets[j] == size &&
+           memcmp(v->data + v->offsets[i], v->data + v->offsets[j], (size_t)size) == 0;
+}
+
+#define AHEAD 32 /* rows whose slots are fetched before they are looked at */
+
+/* The place of every row's value among the distinct ones, in order of first occurrence, -1 where it is null. */
+static int encode_values(const Values *v, int32_t *places, Distinct *d) {
+    uint64_t hashes[AHEAD];
+    for (int64_t start = 0; start < v->rows; start += AHEAD) {
+        int64_t end = start + AHEAD < v->rows ? start + AHEAD : v->rows;
+        if (d->count + AHEAD > d->capacity && !distinct_grow(d)) return 0;
+        for (int64_t i = start; i < end; i++) {
+            if (!valid_at(v->valid, v->offset + i)) continue;
+            hashes[i - start] = hash_of(v, i);
+            __builtin_prefetch(d->slots + (hashes[i - start] & d->mask));
         }
-        const uint8_t *text = data + offsets[i];
-        int32_t size = offsets[i + 1] - offsets[i];
-        uint64_t hash = xxh64(text, size), at = hash & d->mask;
-        for (;; at = (at + 1) & d->mask) {
-            if (d->slots[at].place < 0) break;
-            if (d->slots[at].hash != hash) continue;
-            int32_t other = d->first[d->slots[at].place];
-            if (offsets[other + 1] - offsets[other] == size && memcmp(data + offsets[other], text, (size_t)size) == 0)
-                break;
-        }
-        int32_t place = d->slots[at].place;
-        if (place < 0) {
-            if (d->count == d->capacity) {
-                if (!distinct_grow(d)) return 0;
-                i--;
+        for (int64_t i = start; i < end; i++) {
+            if (!valid_at(v->valid, v->offset + i)) {
+                places[i] = -1;
                 continue;
             }
-            place = d->count++;
-            d->slots[at].hash = d->hashes[place] = hash;
-            d->slots[at].place = place;
-            d->first[place] = (int32_t)i;
+            uint64_t hash = hashes[i - start], at = hash & d->mask;
+            uint32_t tag = (uint32_t)(hash >> 32);
+            int32_t place;
+            for (;; at = (at + 1) & d->mask) {
+                place = d->slots[at].place;
+                if (place < 0) break;
+                if (d->slots[at].tag == tag && d->hashes[place] == hash &&
+                    (v->numbers != NULL || same_text(v, i, d->first[place])))
+                    break;
+            }
+            if (place < 0) {
+                place = d->count++;
+                d->slots[at] = (Slot){tag, place};
+                d->hashes[place] = hash;
+                d->first[place] = (int32_t)i;
+            }
+            places[i] = place;
         }
-        places[i] = place;
     }
     return 1;
 }
@@ -215,10 +215,14 @@ static PyObject *py_encode(PyObject *self, PyObject *args) {
     places = PyBytes_FromStringAndSize(NULL, rows * 4);
     if (places == NULL) goto end;
     int32_t *out = (int32_t *)PyBytes_AS_STRING(places);
+    Values v = {.floats = floats, .data = data.buf, .valid = valid.buf, .offset = offset, .rows = rows};
+    if (text)
+        v.offsets = (const int32_t *)values.buf + offset;
+    else
+        v.numbers = (const uint64_t *)values.buf + offset;
     Py_BEGIN_ALLOW_THREADS
     if (distinct_init(&d))
-        done = text ? encode_texts((const int32_t *)values.buf + offset, data.buf, valid.buf, offset, rows, out, &d)
-                    : encode_numbers((const uint64_t *)values.buf + offset, floats, valid.buf, offset, rows, out, &d);
+        done = encode_values(&v, out, &d);
     Py_END_ALLOW_THREADS
     if (done)
         found = Py_BuildValue("Oy#y#", places, (char *)d.first, (Py_ssize_t)(sizeof(int32_t) * (size_t)d.count),
