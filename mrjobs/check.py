@@ -92,6 +92,8 @@ class Partial:
 class Check(ColumnJob):
     """Judges and measures raw rows; see the module for what it reads and emits."""
 
+    preload = ("pandas",)
+
     def map_split(self, split: Split) -> Iterator[tuple[str, Any]]:
         """One pair for each interval that has rows in the split, or that the split's file names."""
         try:

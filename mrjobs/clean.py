@@ -45,6 +45,8 @@ TABLES = ("clean", "quarantine")
 class Clean(ColumnJob):
     """Cleans each split by itself; see the module for what it reads and emits."""
 
+    preload = ("pandas", "polars")
+
     @cached_property
     def cleaner(self) -> Cleaner:
         """The rules, made once for all splits of a task."""

@@ -58,6 +58,8 @@ def sample_schema(pipeline: Pipeline) -> pa.Schema:
 class TeachingRows(ColumnJob):
     """A job over the rows of a table that may teach: labelled, and not of the holdout."""
 
+    preload = ("pandas", "polars")
+
     @cached_property
     def holdout(self) -> Holdout | None:
         """The holdout, where it lies in the same intervals."""

@@ -48,6 +48,8 @@ ADDED = {"score": pa.float64(), "model_version": pa.int64(), "data_version": pa.
 class Score(ColumnJob):
     """Scores each split by itself; see the module for what it reads and emits."""
 
+    preload = ("pandas", "polars")
+
     @cached_property
     def model(self) -> LoadedModel:
         """The model, loaded once for all splits of a task."""

@@ -56,6 +56,8 @@ def sharded_schema(pipeline: Pipeline) -> pa.Schema:
 class CleanRows(ColumnJob):
     """A job whose splits are parts of the clean table, or raw files that it cleans first."""
 
+    preload = ("pandas", "polars")
+
     @cached_property
     def cleaner(self) -> Cleaner | None:
         """The cleaning rules, where the splits are raw files."""

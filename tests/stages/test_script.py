@@ -40,6 +40,18 @@ def test_feature_stats_measures_raw_files_in_one_scan(orders: Path) -> None:
     assert "120 rows in" in said
 
 
+@pytest.mark.parametrize("runner", ["inline", "local"])
+def test_the_statistics_of_a_small_file_load_nothing_heavy(orders: Path, runner: str) -> None:
+    day = orders / "data" / "2026-01-05.csv"
+    day.write_text(day.read_text() + "2026-02-30 11:00:00,1,a,5000 ,0\n")
+    job = str(ROOT / "mrjobs" / "feature_stats.py")
+    command = [sys.executable, "-X", "importtime", job, "--pipeline", "orders", "-r", runner, str(day)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pyarrow" in loaded
+    assert loaded & {"pandas", "polars", "sklearn", "scipy", "mlflow", "pyspark.sql", "setuptools", "boto3"} == set()
+
+
 def test_sample_and_check_need_only_files_too(orders: Path) -> None:
     sampled, said = script("sample", "-r", "inline", "data")
     assert len(sampled) == 540

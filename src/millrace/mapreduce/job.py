@@ -9,20 +9,23 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from mrjob.job import MRJob
-from mrjob.protocol import RawValueProtocol
-from mrjob.step import MRStep
 from pydantic import BaseModel, ConfigDict
 
 from millrace.data.raw import RawBatch, Split, read_split
 from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import report_failure, summary
+from millrace.mapreduce.stdlib_distutils import stdlib_distutils
 from millrace.spec import Pipeline
 from millrace.storage import faults
 from millrace.storage.files import open_input
 from millrace.storage.refusals import is_refusal, write_refused
+
+with stdlib_distutils():
+    from mrjob.job import MRJob
+    from mrjob.protocol import RawValueProtocol
+    from mrjob.step import MRStep
 
 Pair = tuple[str, Any]
 
@@ -76,6 +79,9 @@ class ColumnJob(MRJob):
     INTERNAL_PROTOCOL = JsonPairs
     OUTPUT_PROTOCOL = JsonPairs
     SORT_VALUES = True  # the order of a key's values doesn't depend on the number of map tasks
+
+    preload: ClassVar[tuple[str, ...]] = ()
+    """What its tasks import in functions, if it takes long: under ``-r local`` it is imported once for all of them."""
 
     on_split: Callable[[], None] | None = None
     _rows: tuple[int, int] | None = None

@@ -8,13 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mrjob.local import LocalMRJobRunner
 from mrjob.sim import _sort_lines_in_memory
 
 from millrace.data.raw import Split
 from millrace.errors import RequestError
 from millrace.mapreduce.manifest import ManifestRunner
 from millrace.mapreduce.tasks import Task, job_reference, task_server
+from millrace.without_pyspark import without_pyspark
+
+with without_pyspark():  # mrjob imports it to know where spark-submit is
+    from mrjob.local import LocalMRJobRunner
 
 SORT_IN_MEMORY = 64 << 20  # bytes
 

@@ -17,11 +17,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from millrace.errors import RequestError, ServiceError, SplitFailed
 from millrace.mapreduce.failures import revive
+from millrace.mapreduce.taskserver import serve
 
 log = logging.getLogger(__name__)
 
@@ -95,29 +97,70 @@ def job_reference(job: type[Any]) -> dict[str, str | None]:
     return {"module": "__main__", "name": name, "file": str(Path(file).absolute())}
 
 
+class Forked:
+    """A child of this process that runs `run` and ends; with the methods of `subprocess.Popen`."""
+
+    def __init__(self, run: Callable[[], None]) -> None:
+        self.process = get_context("fork").Process(target=run, daemon=True)
+        self.process.start()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, negative for a signal. Raises TimeoutExpired where it still runs after `timeout` seconds."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0)
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.process.kill()
+
+
 class TaskServer:
     """A warm process that forks tasks. Use it through `task_server`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fork: bool = False) -> None:
         self.owner = os.getpid()
         self.loaded: set[str] = set()
         self.path = list(sys.path)
         requests, self.requests = os.pipe()
         self.events, events = os.pipe()
         self.rest = b""
-        entries = [str(Path(entry).absolute()) for entry in sys.path]
-        config = {"sys_path": entries, "requests": requests, "events": events}
+        self.process: subprocess.Popen[bytes] | Forked
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", BOOT, json.dumps(config)],
-                pass_fds=(requests, events),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=os.environ | SERVER_ENV,
-            )
+            self.process = self._forked(requests, events) if fork else self._started(requests, events)
         finally:
             os.close(requests)
             os.close(events)
+
+    def _started(self, requests: int, events: int) -> subprocess.Popen[bytes]:
+        """An interpreter of its own: this process may have threads."""
+        entries = [str(Path(entry).absolute()) for entry in sys.path]
+        config = {"sys_path": entries, "requests": requests, "events": events}
+        return subprocess.Popen(
+            [sys.executable, "-c", BOOT, json.dumps(config)],
+            pass_fds=(requests, events),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=os.environ | SERVER_ENV,
+        )
+
+    def _forked(self, requests: int, events: int) -> Forked:
+        """A fork of this process, which has imported what tasks need and done nothing else."""
+
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        def run() -> None:
+            os.close(self.requests)
+            os.close(self.events)
+            os.environ.update(SERVER_ENV)
+            with Path(os.devnull).open("r+b", buffering=0) as nothing:
+                os.dup2(nothing.fileno(), 0)
+                os.dup2(nothing.fileno(), 1)
+            serve(requests, events)
+
+        with threadpool_limits(1, "blas"):  # loaded already, so no environment tells it how many threads to start
+            return Forked(run)
 
     def answers(self) -> bool:
         """Whether the process is still there; one that was just started is."""
@@ -278,9 +321,13 @@ def task_server() -> Iterator[TaskServer]:
 
 
 def prestart() -> None:
-    """Starts a server without waiting for it, so that the first job finds it warm."""
-    if not _idle:
-        _idle.append(TaskServer())
+    """Forks a server from this process, which may have imported modules but done nothing yet: the first job finds it.
+
+    That takes milliseconds, where an interpreter takes the time of all imports once more. What has threads by then,
+    BLAS and jemalloc, knows of forks.
+    """
+    if not _idle and hasattr(os, "fork"):
+        _idle.append(TaskServer(fork=True))
 
 
 def close_servers() -> None:

@@ -29,15 +29,7 @@ from typing import Any
 
 from millrace.mapreduce.failures import describe
 
-PRELOAD = (
-    "pandas",  # pyarrow imports it at the first conversion: once here, or a second in every task
-    "pyarrow.compute",
-    "pyarrow.csv",
-    "pyarrow.parquet",
-    "pyarrow.fs",
-    "millrace.data.jsonlines",
-    "millrace.mapreduce.job",
-)
+PRELOAD = ("pyarrow.csv", "pyarrow.parquet", "millrace.data.jsonlines", "millrace.mapreduce.job")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -87,7 +79,10 @@ class TaskServer:
     def _answer(self, request: dict[str, Any]) -> None:
         if "load" in request:
             try:
-                self.jobs[json.dumps(request["load"])] = load_job(**request["load"])
+                job = load_job(**request["load"])
+                for name in job.preload:
+                    importlib.import_module(name)
+                self.jobs[json.dumps(request["load"])] = job
             except BaseException as error:
                 text = json.dumps({"failed": describe(error)})
                 Path(request["report"]).write_text(text, "utf-8")

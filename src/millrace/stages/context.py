@@ -23,11 +23,11 @@ from millrace.data.split import Split
 from millrace.profiles import CLUSTERS, Profile, Runner, check_reach
 from millrace.spec import Duration, Method, Pipeline, format_duration
 from millrace.storage.ledger import Ledger
-from millrace.storage.tables import Table
 
-if TYPE_CHECKING:  # mrjob is slow to import, and commands that only look at tables start no job
+if TYPE_CHECKING:  # slow to import: what only looks at tables starts no job, and a job by hand has no tables
     from millrace.mapreduce.deferral import Deferral
     from millrace.mapreduce.job import ColumnJob, JobPlan
+    from millrace.storage.tables import Table
 
 LITTLE_WORK = 4 << 20  # bytes of plain text: about a second of work
 STAGE_OF = {"sharded": "shard", "evaluation": "evaluate", "scores": "score", "quarantine": "clean"}
@@ -108,6 +108,8 @@ class Run:
 
     def table(self, stage: str) -> Table:
         """The table of a stage."""
+        from millrace.storage.tables import Table
+
         return Table(self.profile.table_uri(self.pipeline.name, stage))
 
     def version(self, stage: str) -> int | None:

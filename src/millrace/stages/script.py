@@ -22,14 +22,12 @@ from typing import Any
 from millrace import intervals, pipeline_file
 from millrace.data.stats import Stats
 from millrace.errors import MillraceError, RequestError
-from millrace.mapreduce.cluster import work_folder
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.splits import plan_splits
-from millrace.mapreduce.store_fs import remove
+from millrace.mapreduce.tasks import prestart
 from millrace.profiles import CLUSTERS, RUNNERS, load_profile, pipelines_folder
 from millrace.spec import Score
 from millrace.stages.context import STAGE_OF, Options, Run, StageResult
-from millrace.stages.ingest import newest_interval, source_files
 from millrace.storage.files import list_files
 from millrace.storage.ledger import Ledger
 
@@ -50,7 +48,10 @@ def run_script(job: type[ColumnJob]) -> None:
         job.run()
         return
     try:
-        run_by_hand(job, _parse(job))
+        options = _parse(job)
+        if options.runner == "local":
+            prestart()
+        run_by_hand(job, options)
     except MillraceError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
         print(f"{type(error).__name__}: {error}{notes}", file=sys.stderr)
@@ -105,6 +106,9 @@ def _scratch_root(run: Run) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="millrace-") as folder:
             yield folder
         return
+    from millrace.mapreduce.cluster import work_folder
+    from millrace.mapreduce.store_fs import remove
+
     uri = f"{work_folder(run.cluster())}/scratch-{uuid.uuid4().hex[:16]}"
     try:
         yield uri
@@ -120,6 +124,8 @@ def _warn(words: str) -> None:
 
 def _dated(run: Run, date: str | None) -> Run:
     """The run of the newest interval of its files, with a window that holds all of them."""
+    from millrace.stages.ingest import newest_interval, source_files
+
     run = replace(run, date=date or newest_interval(run))
     if run.kind == "none":
         return run
