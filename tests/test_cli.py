@@ -38,6 +38,17 @@ def test_help_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_status_and_lookup_load_no_mlflow_and_no_pandas(orders: Path) -> None:
+    document("run", "orders", "--date", "2026-01-12", "--until", "promote", "-r", "inline")
+    for command in (["status", "orders"], ["lookup", "orders", "3", "--rows"]):
+        code = f"import sys\nfrom millrace.cli import main\nmain({[*command, '--json']}, standalone_mode=False)\n"
+        code += "print({'mlflow', 'sqlalchemy', 'pandas', 'polars', 'sklearn', 'mrjob'} & set(sys.modules))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        said, loaded = done.stdout.splitlines()
+        assert '"version": 1' in said or '"rows": 84' in said
+        assert loaded == "set()"
+
+
 def test_run_status_lookup_vacuum_and_rollback(orders: Path) -> None:
     results = document("run", "orders", "--date", "2026-01-12", "-r", "inline")
     assert [each["stage"] for each in results][:4] == ["check", "clean", "shard", "stats"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from millrace.errors import CorruptData, GateClosed, RequestError, ServiceError
-from millrace.model.champion import find_champion
+from millrace.model.champion import champion_facts, find_champion
 from millrace.model.compress import compress
 from millrace.model.model_file import LoadedModel
 from millrace.model.registry import Registry, RunInfo
@@ -68,7 +68,10 @@ def test_the_champion_is_found_without_mlflow(
     assert told() is None
     registry.promote(name, 1)
     registry.promote(name, 2)
+    facts = registry.version(name, 2), registry.history(name)
     monkeypatch.setattr("millrace.model.champion.Registry", None)  # from here on, MLflow isn't asked
+    assert champion_facts(registry.uri, registry.artifacts, name) == facts
+    assert facts[1] == [1]
     assert told() == (2, registry.scoring_folder(name, 2))
     registry.store_scorer(name, 2, compress(model, shop(500, seed=1)).model, {})
     assert told() == (2, registry.scoring_folder(name, 2))

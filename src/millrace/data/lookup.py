@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
+from millrace.buffers import null_scalar, scalar, stored_numbers
 from millrace.data.hashing import hash_values
 from millrace.data.shard import KeyValue, ShardPlan, shard_of, typed_keys
 from millrace.errors import CorruptData
@@ -121,9 +122,9 @@ def read_rows(locations: Sequence[Location], open_file: OpenFile, columns: Seque
             groups, skipped = _groups_of(file, place)
             table = file.read_row_groups(groups, columns=None if columns is None else list(columns), use_threads=False)
         table = table.slice(place.start - skipped, place.rows)
-        interval = pa.repeat(pa.scalar(place.data_interval, pa.string()), place.rows)
-        table = table.append_column("data_interval", interval)
-        return table.append_column("shard", pa.repeat(pa.scalar(place.shard, pa.int32()), place.rows))
+        interval = null_scalar(pa.string()) if place.data_interval is None else scalar(place.data_interval)
+        table = table.append_column("data_interval", pa.repeat(interval, place.rows))
+        return table.append_column("shard", pa.repeat(scalar(place.shard).cast(pa.int32()), place.rows))
 
     tables = list(_each(read, locations, 1))
     return pa.concat_tables(tables) if tables else pa.table({})
@@ -165,7 +166,7 @@ def _find(path: str, plan: ShardPlan, key: KeyValue | None, open_file: OpenFile)
             return 0, 0
         keys = file.read_row_groups(groups, columns=[plan.by], use_threads=False).column(0)
     hits = pc.equal(keys, typed.cast(keys.type)) if typed.is_valid else pc.is_null(keys)
-    first = pc.index(hits, pa.scalar(True)).as_py()
+    first = pc.index(hits, scalar(True)).as_py()
     return (skipped + first, pc.sum(hits).as_py()) if first >= 0 else (0, 0)
 
 
@@ -184,7 +185,7 @@ def _find_by_index(path: str, key_hash: np.uint64 | None, open_file: OpenFile) -
     if not index.num_record_batches:
         return 0, 0
     batch = index.get_batch(0)
-    hashes = batch.column(0).to_numpy()
+    hashes = stored_numbers(batch.column(0))
     place = int(np.searchsorted(hashes, key_hash))
     if place == len(hashes) or hashes[place] != key_hash:
         return 0, 0

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from millrace.buffers import flags, text_array
 from millrace.data.balance import Balance, balance
 from millrace.data.convert import TYPES
 from millrace.data.hashing import hash_values
@@ -233,7 +234,7 @@ def _search(values: pl.Series, bounds: pl.Series, side: Literal["left", "right"]
 
 def _nulls(keys: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     empty = pc.is_null(keys)
-    return np.asarray(empty.to_numpy(zero_copy_only=False) if isinstance(empty, pa.Array) else empty.to_numpy(), bool)
+    return flags(empty) if isinstance(empty, pa.Array) else np.concatenate([flags(chunk) for chunk in empty.chunks])
 
 
 def typed_keys(keys: Sequence[KeyValue | None], kind: ColumnType) -> pa.Array:
@@ -246,10 +247,8 @@ def typed_keys(keys: Sequence[KeyValue | None], kind: ColumnType) -> pa.Array:
     """
     target = TYPES[kind]
     try:
-        texts = pa.array([None if key is None else str(key) for key in keys], pa.string())
-        if pa.types.is_integer(target) and not all(isinstance(key, str) for key in keys):
-            return pa.array([None if key is None else int(key) for key in keys], target)
-        return texts.cast(target)
+        whole = pa.types.is_integer(target) and not all(isinstance(key, str) for key in keys)
+        return text_array(None if key is None else str(int(key) if whole else key) for key in keys).cast(target)
     except (pa.ArrowInvalid, ValueError, OverflowError) as error:
         raise RequestError("a key isn't of the column's type", expected=kind, found=str(error)) from None
 

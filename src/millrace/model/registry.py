@@ -247,7 +247,7 @@ class Registry:
             entry = found[0]
             aliases = tuple(sorted(a for a in (CHAMPION, CHALLENGER) if self._alias(name, a) == number))
             metrics = dict(self._client.get_run(entry.run_id).data.metrics)
-        return Version(name, int(entry.version), _plain(entry.source), aliases, metrics, dict(entry.tags))
+        return Version(name, int(entry.version), plain(entry.source), aliases, metrics, dict(entry.tags))
 
     def load(self, name: str, version: int | str = CHAMPION) -> LoadedModel:
         """Load a model by version or alias. Raises as `version` and `read_model`."""
@@ -306,7 +306,7 @@ class Registry:
                 experiment_id, tags={TRANSACTION: run.transaction}, run_name=f"{run.stage} {run.interval}"
             )
         )
-        return made.info.run_id, _plain(made.info.artifact_uri)
+        return made.info.run_id, plain(made.info.artifact_uri)
 
     def _new_experiment(self, name: str, location: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -418,7 +418,7 @@ def _service(action: str) -> Iterator[None]:
         raise ServiceError(f"the registry didn't {action}", found=str(error).split("\n")[0][:300]) from error
 
 
-def _plain(uri: str) -> str:
+def plain(uri: str) -> str:
     """The path behind a ``file://`` URI; other addresses as they are."""
     parsed = urlparse(uri)
     return unquote(parsed.path) if parsed.scheme == "file" else uri
@@ -426,7 +426,7 @@ def _plain(uri: str) -> str:
 
 def scorer_of(source: str) -> str:
     """The folder to score with, of a model version by its source: the compressed scorer's, else the model's."""
-    folder = _plain(source)
+    folder = plain(source)
     scorer = _beside(folder)
     return scorer if exists(f"{scorer}/{JSON}") else folder
 

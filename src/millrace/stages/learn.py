@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from millrace.data.hashing import seed_of
 from millrace.data.holdout import Holdout, draw
 from millrace.errors import GateClosed
+from millrace.model.champion import champion_facts
 from millrace.model.compress import CompressionReport, compress
 from millrace.model.evaluate import Comparison, Evaluation, Settings, compare, evaluate
 from millrace.model.features import labels
@@ -297,18 +298,17 @@ def rollback_champion(run: Run) -> dict[str, Any]:
 
 def champion_summary(run: Run) -> dict[str, Any] | None:
     """The champion's version, metrics and folder; None before the first promotion."""
-    store = registry(run)
-    version = store.champion(run.pipeline.name)
-    if version is None:
+    facts = champion_facts(run.profile.registry, run.profile.models, run.pipeline.name)
+    if facts is None:
         return None
-    found = store.version(run.pipeline.name, version)
+    found, former = facts
     return {
-        "version": version,
+        "version": found.version,
         "interval": found.tags.get(INTERVAL),
         "metrics": _rounded(found.metrics),
         "evaluation": json.loads(found.tags.get(EVALUATED, "{}")),
         "folder": found.folder,
-        "former": store.history(run.pipeline.name)[-1:],
+        "former": former[-1:],
     }
 
 
