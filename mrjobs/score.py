@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from millrace.buffers import array_of
 from millrace.data.clean import DATA_INTERVAL, ROW_ID, clean_schema
 from millrace.data.foreign import conform, content_ids
 from millrace.data.raw import Split
@@ -114,10 +115,10 @@ def score_schema(pipeline: Pipeline) -> pa.Schema:
 def _scored(
     batch: pa.RecordBatch, scores: np.ndarray[Any, Any], schema: pa.Schema, versions: dict[str, int]
 ) -> pa.Table:
-    columns: dict[str, Any] = {"score": pa.array(scores)}
+    columns: dict[str, Any] = {"score": array_of(scores)}
     for field in schema:
         if field.name in versions:
-            columns[field.name] = pa.repeat(pa.scalar(versions[field.name], pa.int64()), batch.num_rows)
+            columns[field.name] = array_of(np.full(batch.num_rows, versions[field.name], np.int64))
         elif field.name in batch.schema.names:
             columns[field.name] = batch.column(field.name).cast(field.type)
     return pa.table({name: columns[name] for name in schema.names if name in columns})

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from millrace.errors import CorruptData, GateClosed
@@ -43,6 +46,24 @@ def test_additive_tables_score_as_the_pipeline_they_came_from(
         np.testing.assert_allclose(
             score_batch(table, read_model(tmp_path)), score_batch(table, original), atol=1e-9, rtol=0
         )
+
+
+def test_additive_tables_score_without_pandas_and_scikit_learn(shop_pipeline: Make, shop: Rows, tmp_path: Path) -> None:
+    """Each task of a scoring job is a process of its own: what it needn't import, it needn't wait for."""
+    model = fit(shop(2000), shop_pipeline(), 1).model(shop_pipeline(), "all")
+    write_model(tmp_path, compress(model, shop(2000, seed=1)).model.estimator, model.info)
+    pq.write_table(shop(100), tmp_path / "rows.parquet")
+    script = """
+import sys
+import pyarrow.parquet as pq
+from millrace.model.model_file import read_model
+from millrace.model.score import score_batch
+rows = pq.ParquetFile(f"{sys.argv[1]}/rows.parquet", read_dictionary=["city"]).read()
+scores = score_batch(rows, read_model(sys.argv[1]))
+print(scores.sum(), *sorted({"pandas", "sklearn", "scipy", "polars"} & set(sys.modules)))
+"""
+    told = subprocess.run([sys.executable, "-c", script, tmp_path], check=True, capture_output=True, text=True).stdout
+    assert told.split() == [str(score_batch(shop(100), read_model(tmp_path)).sum())]
 
 
 def test_probabilities_that_arent_those_of_the_log_odds_have_no_additive_form(shop_pipeline: Make, shop: Rows) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
+from millrace.buffers import flags, stored_numbers, text_array
 from millrace.errors import GateClosed
 from millrace.spec import Pipeline
 
@@ -53,7 +54,7 @@ class Feature(BaseModel):
     def lookup(self) -> pa.StringArray:
         """The vocabulary as an Arrow array, made once."""
         if self._lookup is None:
-            self._lookup = pa.array(self.vocabulary, pa.string())
+            self._lookup = text_array(self.vocabulary)
         return self._lookup
 
 
@@ -179,10 +180,10 @@ def gather(batch: pa.RecordBatch | pa.Table, feature: Feature, table: Table) -> 
     if not pa.types.is_dictionary(values.type):
         return table.take(_codes(values, feature) + 1)
     entries = np.append(table.take(_codes(values.dictionary, feature) + 1), table[1])
-    at = values.indices
-    if at.null_count:
-        at = at.cast(pa.int64()).fill_null(len(values.dictionary))
-    return entries.take(at.to_numpy(zero_copy_only=False))
+    at = stored_numbers(values.indices)
+    if values.indices.null_count:
+        at = np.where(flags(values.indices.is_null()), len(values.dictionary), at)
+    return entries.take(at)
 
 
 def labels(table: pa.RecordBatch | pa.Table, plan: FeaturePlan) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -299,7 +300,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _mask(values: pa.BooleanArray) -> np.ndarray[Any, Any]:
-    return np.asarray(values.fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+    return flags(values)
 
 
 def _numbers(values: pa.Array) -> FloatArray:
@@ -313,32 +314,40 @@ def _numbers(values: pa.Array) -> FloatArray:
         values = pc.utf8_trim_whitespace(pc.if_else(numeric, values, None))
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    numbers = np.array(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
-    numbers[~np.isfinite(numbers)] = np.nan
+    values = values.cast(pa.float64(), safe=False)
+    numbers = stored_numbers(values).copy()
+    known = np.isfinite(numbers)
+    if values.null_count:
+        known &= flags(values.is_valid())
+    np.copyto(numbers, np.nan, where=~known)
     return np.clip(numbers, -HUGE, HUGE, out=numbers)
 
 
 def _codes(values: pa.Array, feature: Feature) -> np.ndarray[Any, Any]:
     """0 where null, 1 + position in the vocabulary, -1 where unknown."""
     text = category_text(values)
-    positions = pc.index_in(text, value_set=feature.lookup()).fill_null(-2).to_numpy(zero_copy_only=False)
-    codes = positions.astype(np.int32) + np.int32(1)
+    positions = pc.index_in(text, value_set=feature.lookup())
+    codes = stored_numbers(positions) + np.int32(1)
+    if positions.null_count:
+        codes[flags(positions.is_null())] = -1
     if text.null_count:
-        codes[_mask(text.is_null())] = 0
+        codes[flags(text.is_null())] = 0
     return codes
 
 
 def _time_part(values: pa.Array, part: str | None) -> np.ndarray[Any, Any]:
-    """1 + hour, weekday (Monday 0) or month - 1; 0 where missing."""
+    """1 + hour, 1 + weekday (Monday 0), or the month; 0 where missing."""
     if not pa.types.is_temporal(values.type):
         try:
             values = values.cast(pa.timestamp("us"))
         except pa.ArrowInvalid:
             return np.zeros(len(values), np.int32)
     moments = values.cast(pa.timestamp("us"), safe=False)
-    kernel = {"hour": pc.hour, "weekday": pc.day_of_week, "month": lambda m: pc.subtract(pc.month(m), 1)}[part or ""]
-    found = pc.add(kernel(moments).cast(pa.int32()), 1).fill_null(0)
-    return np.array(found.to_numpy(zero_copy_only=False), dtype=np.int32)
+    kernel, first = {"hour": (pc.hour, 1), "weekday": (pc.day_of_week, 1), "month": (pc.month, 0)}[part or ""]
+    found = stored_numbers(kernel(moments)).astype(np.int32) + np.int32(first)
+    if moments.null_count:
+        found[flags(moments.is_null())] = 0
+    return found
 
 
 def _time_features(name: str, values: pa.Array) -> list[Feature]:

@@ -176,8 +176,10 @@ def asked(run: Run) -> Pipeline:
 def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdict | None) -> SamplePlan:
     """The plan from exact counts: one job counts the rows that may teach, by stratum."""
     drifted = None if verdict is None else [column.column for column in verdict.columns if column.drifted]
-    stats = Stats.merged(read_statistics(run).values())
-    distinct = {name: float(column.distinct()) for name, column in stats.columns.items()}
+    distinct: dict[str, float] = {}
+    if drifted and pipeline.sample.method == "auto":  # nothing else asks how many values a column has
+        stats = Stats.merged(read_statistics(run).values())
+        distinct = {name: float(stats.columns[name].distinct()) for name in drifted if name in stats.columns}
 
     def choose(rows: int, rate: float | None) -> Choice:
         return choose_method(pipeline, rows, drifted, distinct, rate)
