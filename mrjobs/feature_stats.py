@@ -72,8 +72,8 @@ class FeatureStats(ColumnJob):
                 yield split.interval or ALL, batch
             return
         source = self.plan.pipeline.source
-        for raw in self.read(split):
-            batch = convert(raw.batch, self.plan.pipeline, trimmed=raw.trimmed).batch
+        for raw in self.read(split, batch_rows=ROWS_AT_ONCE):
+            batch = convert(raw.batch, self.plan.pipeline, trimmed=raw.trimmed, encoded=True).batch
             if split.interval or source.interval == "none" or source.time is None:
                 yield split.interval or ALL, batch
             else:
@@ -88,6 +88,9 @@ class _Gathered:
     batches: list[pa.RecordBatch] = field(default_factory=list)
 
     def add(self, batch: pa.RecordBatch) -> None:
+        if not self.batches and 2 * batch.num_rows >= ROWS_AT_ONCE:
+            self.stats.update(batch)
+            return
         self.batches.append(batch)
         if sum(each.num_rows for each in self.batches) >= ROWS_AT_ONCE:
             self.close()

@@ -57,13 +57,13 @@ def typed_schema(pipeline: Pipeline, names: Sequence[str] | None = None) -> pa.S
     return pa.schema([(name, TYPES[pipeline.columns[name].type]) for name in names or pipeline.columns])
 
 
-def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False) -> Typed:
+def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False, encoded: bool = False) -> Typed:
     """A raw batch in the declared types of its pipeline.
 
     Columns of the batch that the pipeline doesn't declare are left out. Text is trimmed first (a string column only
     where its cleaning rule says so, which is the default) and then compared with the source's null words once more.
     Value maps and units of a column that is not text are part of reading it, so they apply here too. `trimmed`: it is
-    known that no text has white space at an end.
+    known that no text has white space at an end. `encoded`: columns of text may stay dictionary-encoded.
 
     Raises InputError where a column's stored type can't hold the declared type at all (a list for a number).
 
@@ -80,6 +80,13 @@ def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False)
     arrays, invalid = [], {}
     for name in names:
         values, column, rule = batch.column(name), pipeline.columns[name], pipeline.rule(name)
+        if encoded and _stays_encoded(values, column):
+            words = clean_text.prepare(
+                values.dictionary, column, rule, None if trimmed else pipeline.source.null_values
+            )
+            arrays.append(pa.DictionaryArray.from_arrays(values.indices, words.cast(pa.string())))
+            invalid[name] = _false(len(values))
+            continue
         if is_text(values.type):
             values = clean_text.prepare(values, column, rule, None if trimmed else pipeline.source.null_values)
         try:
@@ -89,7 +96,11 @@ def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False)
                 f"column {name!r} can't be read", expected=column.type, found=str(values.type), hint=str(error)[:200]
             ) from None
         arrays.append(array)
-    return Typed(pa.RecordBatch.from_arrays(arrays, schema=typed_schema(pipeline, names)), invalid)
+    return Typed(pa.RecordBatch.from_arrays(arrays, names), invalid)
+
+
+def _stays_encoded(values: pa.Array, column: Column) -> bool:
+    return column.type == "string" and pa.types.is_dictionary(values.type) and is_text(values.type)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -111,11 +122,15 @@ def convert_column(
             array, invalid = convert_column(values.dictionary, column, null_values=null_values)
             return array.take(values.indices), pc.coalesce(invalid.take(values.indices), scalar(False))
         values = values.dictionary_decode()
-    if pa.types.is_floating(values.type) and any(word.lower() == "nan" for word in null_values):
+    if pa.types.is_floating(values.type) and any(word.lower() == "nan" for word in null_values) and _has_nan(values):
         values = pc.if_else(pc.is_nan(values), null_scalar(values.type), values)
     array = _from_text(values, column) if is_text(values.type) else _from_typed(values, column)
     invalid = pc.and_(pc.is_null(array), pc.is_valid(values)) if array.null_count else _false(len(array))
     return array, invalid
+
+
+def _has_nan(values: pa.Array) -> bool:
+    return bool(pc.any(pc.is_nan(values)).as_py())
 
 
 def _false(length: int) -> pa.BooleanArray:

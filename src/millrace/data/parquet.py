@@ -25,10 +25,12 @@ def open_parquet(path: str, file: Any) -> pq.ParquetFile:
 
 
 def read_parquet(
-    split: Split, pipeline: Pipeline, file: Any, wanted: Sequence[str], batch_rows: int
+    split: Split, pipeline: Pipeline, file: Any, wanted: Sequence[str], batch_rows: int, *, encoded: bool
 ) -> Iterator[RawBatch]:
-    """The records of some row groups; see `millrace.data.raw.read_split`."""
+    """The records of some row groups; see `millrace.data.raw.read_split`. `encoded`: texts come as they are stored."""
     reader = open_parquet(split.path, file)
+    if encoded:
+        reader = pq.ParquetFile(file, metadata=reader.metadata, read_dictionary=stored_as_dictionary(reader.metadata))
     expected = {raw_name(pipeline, name): name for name in pipeline.columns}
     found = list(reader.schema_arrow.names)
     names = dict(zip(match_columns(split.path, expected, found), found, strict=True))
@@ -42,6 +44,19 @@ def read_parquet(
     except (pa.ArrowInvalid, OSError) as error:
         where = f"from row {row} on"
         raise InputError(f"damaged Parquet file: {split.path}, {where}", found=_first_line(error)) from error
+
+
+def stored_as_dictionary(footer: pq.FileMetaData) -> list[str]:
+    """The columns of text whose values the first row group holds once each, and then refers to."""
+    if not footer.num_row_groups:
+        return []
+    group = footer.row_group(0)
+    columns = [group.column(index) for index in range(group.num_columns)]
+    return [
+        column.path_in_schema
+        for column in columns
+        if column.physical_type == "BYTE_ARRAY" and "RLE_DICTIONARY" in column.encodings
+    ]
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,9 @@ from millrace.data.convert import TYPES
 from millrace.data.split import TEXT_LIMIT, BadRow, OpenFile, RawBatch, Split
 from millrace.spec import Pipeline
 
-__all__ = ["TEXT_LIMIT", "BadRow", "OpenFile", "RawBatch", "Split", "read_split"]
+__all__ = ["BATCH_ROWS", "TEXT_LIMIT", "BadRow", "OpenFile", "RawBatch", "Split", "read_split"]
+
+BATCH_ROWS = 131_072
 
 
 def read_split(
@@ -28,7 +30,7 @@ def read_split(
     open_file: OpenFile,
     *,
     columns: Sequence[str] | None = None,
-    batch_rows: int = 131_072,
+    batch_rows: int = BATCH_ROWS,
     typed: bool = False,
 ) -> Iterator[RawBatch]:
     """The records of a split, in file order, in batches of at most `batch_rows`.
@@ -36,7 +38,8 @@ def read_split(
     `columns` limits the columns of the batches (names of the pipeline, in its order); which records are bad doesn't
     depend on it. Batches of csv, tsv and JSON lines hold strings; those of Parquet the file's own types. With `typed`,
     columns of csv and tsv come in their declared types where all cells of a batch can be read so as they stand: what
-    `millrace.data.convert` makes of the batch is the same.
+    `millrace.data.convert` makes of the batch is the same. Text of Parquet comes dictionary-encoded where it is so
+    stored.
 
     Raises InputError where the file as a whole can't be this pipeline's: other columns, binary, not Parquet.
     """
@@ -46,7 +49,7 @@ def read_split(
     names = [name for name in stored.columns if name in {*wanted, *sources}]
     file = open_file(split.path)
     try:
-        for found in _read(split, stored, file, names, batch_rows, plain_types(stored, sources) if typed else {}):
+        for found in _read(split, stored, file, names, batch_rows, plain_types(stored, sources) if typed else None):
             derived = _derived(found, pipeline, wanted)
             size = derived.batch.num_rows
             for start in range(0, max(size, 1), batch_rows):
@@ -56,19 +59,19 @@ def read_split(
 
 
 def _read(
-    split: Split, stored: Pipeline, file: Any, names: list[str], batch_rows: int, types: dict[str, pa.DataType]
+    split: Split, stored: Pipeline, file: Any, names: list[str], batch_rows: int, types: dict[str, pa.DataType] | None
 ) -> Iterator[RawBatch]:
     if split.format == "parquet":
         from millrace.data.parquet import read_parquet
 
-        return read_parquet(split, stored, file, names, batch_rows)
+        return read_parquet(split, stored, file, names, batch_rows, encoded=types is not None)
     if split.format == "jsonl":
         from millrace.data.jsonlines import read_jsonl
 
         return read_jsonl(split, stored, file, names)
     from millrace.data.delimited import read_delimited
 
-    return read_delimited(split, stored, file, names, types)
+    return read_delimited(split, stored, file, names, types or {})
 
 
 def plain_types(pipeline: Pipeline, text: Collection[str]) -> dict[str, pa.DataType]:

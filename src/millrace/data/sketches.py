@@ -223,8 +223,11 @@ class ValueCounts:
 
 
 def _threshold(counts: Counts) -> int:
-    """The (KEPT_VALUES + 1)th largest count."""
-    return int(np.partition(counts, len(counts) - KEPT_VALUES - 1)[len(counts) - KEPT_VALUES - 1])
+    """The (KEPT_VALUES + 1)th largest of more than so many positive counts."""
+    several = counts[counts > 1]  # most of many values come once
+    if len(several) <= KEPT_VALUES:
+        return 1
+    return int(np.partition(several, len(several) - KEPT_VALUES - 1)[len(several) - KEPT_VALUES - 1])
 
 
 @dataclass

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 TEXT_LIMIT = 500
 """Characters of an unreadable row that a `BadRow` keeps."""
 
+COMPRESSED_WEIGHT = 4
+"""Bytes of text behind a byte of a compressed file or of Parquet, about."""
+
 OpenFile = Callable[[str], Any]
 """Opens a path or URI for random access and returns a binary file (`millrace.storage.files.open_input`)."""
 

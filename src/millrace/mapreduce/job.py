@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from millrace.data.raw import RawBatch, Split, read_split
+from millrace.data.raw import BATCH_ROWS, RawBatch, Split, read_split
 from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import report_failure, summary
 from millrace.mapreduce.stdlib_distutils import stdlib_distutils
@@ -109,9 +109,13 @@ class ColumnJob(MRJob):
                 self._plan = JobPlan.model_validate_json(file.read())
         return self._plan
 
-    def read(self, split: Split, columns: Sequence[str] | None = None) -> Iterator[RawBatch]:
+    def read(
+        self, split: Split, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[RawBatch]:
         """The batches of a split (`millrace.data.raw.read_split`); a failure while one is at hand names its rows."""
-        for found in read_split(split, self.plan.pipeline, open_input, columns=columns, typed=True):
+        for found in read_split(
+            split, self.plan.pipeline, open_input, columns=columns, batch_rows=batch_rows, typed=True
+        ):
             if len(found.rows):
                 self._rows = found.rows[0].as_py(), found.rows[-1].as_py()
             yield found

@@ -11,13 +11,12 @@ from typing import Any
 from mrjob.sim import SimMRJobRunner
 
 from millrace.data.raw import Split
-
-COMPRESSED_WEIGHT = 4  # bytes of text behind a compressed byte, about
+from millrace.data.split import COMPRESSED_WEIGHT
 
 
 def weight(split: Split) -> int:
     """How much work a split is, in bytes of plain text."""
-    compressed = split.path.lower().endswith((".gz", ".bz2", ".xz", ".zst"))
+    compressed = split.format == "parquet" or split.path.lower().endswith((".gz", ".bz2", ".xz", ".zst"))
     return split.size * (COMPRESSED_WEIGHT if compressed else 1) + 1
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.data.raw import Split
+from millrace.data.split import COMPRESSED_WEIGHT
 from millrace.errors import CorruptData
 from millrace.mapreduce.splits import SPLIT_SIZE, row_group_splits
 from millrace.storage.files import SourceFile, table_filesystem
@@ -19,7 +20,8 @@ INTERVAL = "data_interval"
 
 
 def split_parts(uri: str, parts: Iterable[Part], split_size: int = SPLIT_SIZE) -> Iterator[Split]:
-    """A split for each part of the table at `uri`; one of more than `split_size` bytes is cut between row groups.
+    """A split for each part of the table at `uri`; one of more than `split_size` bytes as text is cut
+    between row groups.
 
     `first_row` counts the rows of the interval before it, so that what is made of the splits can keep their order,
     whatever the parts are called. Only the footers of the large parts are read.
@@ -29,7 +31,7 @@ def split_parts(uri: str, parts: Iterable[Part], split_size: int = SPLIT_SIZE) -
         path = f"{uri}/{part.path}"
         rows = before.get(part.interval, 0)
         before[part.interval] = rows + part.rows
-        if part.size <= split_size:
+        if COMPRESSED_WEIGHT * part.size <= split_size:
             yield Split(path, "parquet", 0, 0, rows + 1, None, part.interval, part.size)
             continue
         file = SourceFile(path, part.size, "")

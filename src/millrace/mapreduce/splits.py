@@ -11,6 +11,7 @@ from typing import Protocol
 
 from millrace.data.parquet import open_parquet
 from millrace.data.raw import OpenFile, Split
+from millrace.data.split import COMPRESSED_WEIGHT
 from millrace.data.textfile import is_whole
 from millrace.errors import InputError
 from millrace.intervals import file_interval
@@ -88,7 +89,7 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
 
 
 def row_group_splits(file: RawFile, interval: str | None, split_size: int, open_file: OpenFile) -> Iterator[Split]:
-    """Neighbouring row groups together, up to the split size; sizes are those of the compressed columns."""
+    """Neighbouring row groups together, up to the split size as text; sizes are those of the compressed columns."""
     handle = open_file(file.path)
     try:
         footer = open_parquet(file.path, handle).metadata
@@ -97,7 +98,7 @@ def row_group_splits(file: RawFile, interval: str | None, split_size: int, open_
         for index in range(footer.num_row_groups):
             meta = footer.row_group(index)
             bytes_of = sum(meta.column(column).total_compressed_size for column in range(meta.num_columns))
-            if group and size + bytes_of > split_size:
+            if group and COMPRESSED_WEIGHT * (size + bytes_of) > split_size:
                 yield Split(file.path, "parquet", 0, 0, first, tuple(group), interval, size)
                 group, size, rows, first = [], 0, 0, first + rows
             group.append(index)
