@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from millrace.model.features import to_frame
 from millrace.model.model_file import read_model
+from millrace.model.resample import correct
 from millrace.stages import open_run
 from millrace.stages.learn import registry
 
@@ -24,6 +25,7 @@ def main(name: str, rows: int) -> None:
     champion = store.champion(name)
     assert champion is not None, "the scores were made by one"
     model = read_model(store.version(name, champion).folder)
+    assert model.info.format == "skops", "the model as it was trained is scikit-learn's own"
     scored = run.table("scores").read(columns=["row_id", "score"])
     scores = dict(zip(scored["row_id"].to_pylist(), scored["score"].to_pylist(), strict=True))
     batches, found = [], 0
@@ -33,7 +35,7 @@ def main(name: str, rows: int) -> None:
         if found >= rows:
             break
     table = pa.Table.from_batches(batches).slice(0, rows)
-    expected = model.probabilities(to_frame(table, model.plan))
+    expected = correct(model.estimator.predict_proba(to_frame(table, model.plan))[:, 1], model.info.odds)
     difference = np.abs(expected - [scores[row] for row in table["row_id"].to_pylist()]).max()
     print(json.dumps({"rows": scored.num_rows, "largest_difference": float(difference)}))
 
