@@ -115,7 +115,7 @@ class Profile(Section):
     work: str | None = Field(None, description="where a cluster's jobs keep their files; below `root` where absent")
     runner: Runner = "local"
     registry: str
-    tasks: int | None = Field(None, ge=1, description="map tasks at most; one per core of this machine where absent")
+    tasks: int | None = Field(None, ge=1, description="map tasks at most, and reduce tasks; one per core where absent")
     split_bytes: int = Field(64 << 20, ge=1, description="plain files of more bytes are cut: what one map call reads")
     s3: S3 = S3()
     hadoop: Hadoop = Hadoop()

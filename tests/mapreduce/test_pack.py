@@ -52,6 +52,24 @@ def test_packers_at_once_leave_whole_archives_alone(small: str) -> None:
             assert archive.getnames()
 
 
+def test_an_archive_that_came_meanwhile_stays_as_it_is(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """YARN ends a job whose archive was written again since it began."""
+    write: Callable[..., None] = pack_module._write
+
+    def another_was_faster(path: Path, files: Any) -> None:
+        write(path, files)
+        monkeypatch.setattr(pack_module, "_write", write)
+        made.append(pack(small))
+        times.extend(Path(each).stat().st_mtime_ns for each in (made[0].environment, made[0].code))
+
+    made: list[Any] = []
+    times: list[int] = []
+    monkeypatch.setattr(pack_module, "_write", another_was_faster)
+    assert pack(small) == made[0]
+    assert [Path(each).stat().st_mtime_ns for each in (made[0].environment, made[0].code)] == times
+    assert not [name for name in names(small) if name.endswith(".tmp")]
+
+
 def test_a_damaged_upload_is_noticed_and_nothing_stays(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real: Callable[..., Any] = pack_module.open_output
 

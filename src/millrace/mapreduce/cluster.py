@@ -16,32 +16,32 @@ from __future__ import annotations
 
 import json
 import logging
-import re
+import shutil
+import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.fs as pafs
 
 from millrace.data.raw import Split
-from millrace.errors import MillraceError, ServiceError, SplitFailed
+from millrace.errors import MillraceError, ProfileError
+from millrace.mapreduce.causes import EngineWords, probable_cause
 from millrace.mapreduce.deferral import Deferral, StepRunning
 from millrace.mapreduce.failures import revive
 from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs
 from millrace.mapreduce.manifest import balance, weight
 from millrace.mapreduce.pack import FOLDER, pack
 from millrace.mapreduce.store_fs import remove
+from millrace.mapreduce.task import SPARK_DAEMON
 from millrace.profiles import Profile
 from millrace.storage.files import filesystem, open_output
 
 log = logging.getLogger("mrjob.millrace")
 TASK_WEIGHT = 8 << 20  # bytes of plain text: about what is worth starting a task for
 MAP_TASKS = 16
-PROGRESS = re.compile(r"map +\d+% +reduce +\d+%|% complete|^(PENDING|RUNNING|COMPLETED)|cluster|^following")
-TROUBLE = re.compile(r"[Ee]rror|[Ee]xception|killed|[Cc]ause")
-WORDS_KEPT = 30
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def run_on_cluster(
     progress.
 
     Raises the MillraceError that a task raised, SplitFailed with the engine's own last words where it left none,
-    ServiceError where the engine can't be started, StepRunning where a deferred step isn't done.
+    ProfileError where the engine can't be started, StepRunning where a deferred step isn't done.
     """
     if not splits:
         return Outcome([], {})
@@ -83,12 +83,11 @@ def run_on_cluster(
     params = plan.params | ({"shuffle": folder.uri("shuffle")} if "shuffle" in plan.params else {})
     plan = plan.model_copy(update={"failures": folder.uri("failures"), "params": params})
     folder.write("plan.json", plan.model_dump_json())
-    groups = balance([weight(split) for split in splits], tasks_for(splits, profile))
-    for number, group in enumerate(groups):
-        folder.write(f"manifest/{number:05d}", "".join(f"{splits[index].to_json()}\n" for index in group))
+    tasks = write_manifests(folder, splits, tasks_for(splits, profile))
     words = EngineWords(say)
     try:
-        counters = _start(job, folder, profile, words, deferral)
+        with words.listening():
+            counters = _start(job, folder, profile, len(tasks), deferral)
         pairs = sorted(line for text in folder.read_all("output", "part-") for line in text.splitlines())
     except StepRunning:
         raise
@@ -100,7 +99,7 @@ def run_on_cluster(
         folder.remove()
         if told:
             raise told[0] from error
-        raise SplitFailed(f"{job.__name__} failed on {profile.runner}", found=words.cause() or str(error)) from error
+        raise probable_cause(words.last, str(error), job.__name__, profile, tasks) from error
     except BaseException:  # the driver is told to end; what EMR runs, the next attempt follows
         if profile.runner != "emr":
             folder.remove()
@@ -133,9 +132,20 @@ def needs_pack(profile: Profile) -> bool:
 
 
 def tasks_for(splits: Sequence[Split], profile: Profile) -> int:
-    """How many map tasks: as many as the profile allows, where each has enough to do."""
+    """How many map tasks, and reduce tasks: as many as the profile allows, where each has enough to do."""
     worth = -(-sum(map(weight, splits)) // TASK_WEIGHT)
     return max(1, min(profile.tasks or MAP_TASKS, worth))
+
+
+def write_manifests(folder: Work, splits: Sequence[Split], tasks: int) -> list[list[Split]]:
+    """The splits of each map task, balanced and written down. Engines number map tasks by the size of what they read,
+    the longest first: so are the manifests, and a failed task's number tells its splits."""
+    groups = [[splits[index] for index in group] for group in balance([weight(split) for split in splits], tasks)]
+    texts = ["".join(f"{split.to_json()}\n" for split in group) for group in groups]
+    order = sorted(range(len(groups)), key=lambda number: -len(texts[number].encode()))
+    for number, group in enumerate(order):
+        folder.write(f"manifest/{number:05d}", texts[group])
+    return [groups[group] for group in order]
 
 
 class Work:
@@ -166,59 +176,24 @@ class Work:
         remove(self.uri())
 
 
-class EngineWords(logging.Handler):
-    """Hears what mrjob says of the engine: how far it is, is told on; the last words are kept for a failure."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self.say = say
-        self.told = ""
-        self.last: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().strip()
-        if PROGRESS.search(text) and text != self.told:
-            self.told = text
-            self.say(text)
-        if record.levelno >= logging.WARNING or TROUBLE.search(text):
-            self.last = [*self.last, text][-WORDS_KEPT:]
-
-    def cause(self) -> str:
-        """The most telling of the last words."""
-        telling = [text for text in self.last if TROUBLE.search(text)]
-        return " | ".join((telling or self.last)[-3:])[:2000]
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Hear mrjob, and keep its words from everybody else."""
-        log = logging.getLogger("mrjob")
-        level, propagate = log.level, log.propagate
-        log.addHandler(self)
-        log.setLevel(logging.INFO)
-        log.propagate = False
-        try:
-            yield
-        finally:
-            log.removeHandler(self)
-            log.setLevel(level)
-            log.propagate = propagate
-
-
 def _start(
-    job: type[ColumnJob], folder: Work, profile: Profile, words: EngineWords, deferral: Deferral | None
+    job: type[ColumnJob], folder: Work, profile: Profile, tasks: int, deferral: Deferral | None
 ) -> dict[str, Any]:
-    options = {"hadoop": hadoop_options, "spark": spark_options, "emr": emr_step_options}[profile.runner](
-        folder, profile
-    )
-    args = ["-r", profile.runner, "--plan", folder.uri("plan.json"), "--output-dir", folder.uri("output"), *options]
-    started = job(["--cleanup", "LOCAL_TMP", *args, "--no-cat-output", folder.uri("manifest")])
-    with words.listening(), started.make_runner() as runner:
-        runner.deferral = deferral
-        try:
+    """Run the engine's command and wait; the job's counters. A reduce phase has as many tasks as the map phase, where
+    the profile doesn't say otherwise: the rows that are shuffled are about those that are read."""
+    engine = {"hadoop": hadoop_options, "spark": spark_options, "emr": emr_step_options}[profile.runner]
+    reduces = job.reduce_key is not ColumnJob.reduce_key
+    args = ["-r", profile.runner, "--plan", folder.uri("plan.json"), "--output-dir", folder.uri("output")]
+    args += settings({REDUCES: str(tasks)}) if reduces else []
+    args += engine(folder, profile)
+    args += [] if reduces else settings({REDUCES: "0"})
+    with tempfile.TemporaryDirectory(prefix="millrace-job-") as local:  # where `millrace vacuum` looks, too
+        args += ["--cleanup", "LOCAL_TMP", "--local-tmp-dir", local, "--no-cat-output", folder.uri("manifest")]
+        started = job(args)
+        with started.make_runner() as runner:
+            runner.deferral = deferral
             runner.run()
-        except FileNotFoundError as error:
-            raise ServiceError(f"the command of {profile.runner} isn't there", found=str(error)) from error
-        return merged(runner.counters())
+            return merged(runner.counters())
 
 
 def merged(counters: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
@@ -251,12 +226,17 @@ def settings(values: Mapping[str, str]) -> list[str]:
     return [text for key, value in values.items() for text in ("-D", f"{key}={value}")]
 
 
+REDUCES = "mapreduce.job.reduces"
+"""How many reduce tasks there are; mrjob tells it to Spark too."""
+
+MANIFEST_UNCUT = {"mapreduce.input.fileinputformat.split.minsize": str(1 << 40)}
+"""One file, one task: a manifest is never cut."""
+
 HADOOP_DEFAULTS = {
     "mapreduce.job.name": "millrace",
     "mapreduce.map.maxattempts": "2",
     "mapreduce.reduce.maxattempts": "2",
-    # one file, one task: a manifest is never cut
-    "mapreduce.input.fileinputformat.split.minsize": str(1 << 40),
+    **MANIFEST_UNCUT,
     "mapreduce.fileoutputcommitter.algorithm.version": "1",
     "mapreduce.jobhistory.jhist.format": "json",  # mrjob can't read the binary one, and finds no cause of a failure
 }
@@ -265,6 +245,7 @@ HADOOP_DEFAULTS = {
 def hadoop_options(folder: Work, profile: Profile) -> list[str]:
     """mrjob's options for the profile's Hadoop cluster."""
     hadoop = profile.hadoop
+    require_command(hadoop.bin, "hadoop.bin", profile)
     options = environment_options(profile, hadoop.python, folder)
     options += ["--hadoop-bin", hadoop.bin, "--hadoop-tmp-dir", f"{folder.uri()}/mrjob"]
     if hadoop.streaming_jar is not None:
@@ -283,16 +264,24 @@ def emr_step_options(folder: Work, profile: Profile) -> list[str]:
 
 def spark_options(folder: Work, profile: Profile) -> list[str]:
     """mrjob's options for the profile's Spark cluster; a local one needs no archives."""
-    import sys
-
     spark = profile.spark
+    conf = {f"spark.hadoop.{key}": value for key, value in MANIFEST_UNCUT.items()}
     options = ["--spark-master", spark.master, "--spark-tmp-dir", f"{folder.uri()}/mrjob"]
     if spark.deploy_mode is not None:
         options += ["--spark-deploy-mode", spark.deploy_mode]
     if spark.submit is not None:
+        require_command(spark.submit, "spark.submit", profile)
         options += ["--spark-submit-bin", spark.submit]
-    if spark.master.startswith("local"):
-        options += ["--python-bin", spark.python or sys.executable, "--no-bootstrap-mrjob"]
-    else:
+    if needs_pack(profile):
         options += environment_options(profile, spark.python or "python3", folder)
-    return [*options, *settings(spark.conf)]
+        conf["spark.python.daemon.module"] = SPARK_DAEMON
+    else:
+        options += ["--python-bin", spark.python or sys.executable, "--no-bootstrap-mrjob"]
+    return [*options, *settings(conf | spark.conf)]
+
+
+def require_command(command: str, setting: str, profile: Profile) -> None:
+    """Raise ProfileError where the command that starts jobs isn't there: mrjob would end without a word."""
+    if shutil.which(command) is None:
+        hint = f"let {setting} of the profile {profile.name} name it"
+        raise ProfileError(f"no command to start a job on {profile.runner}", found=f"no program {command}", hint=hint)

@@ -196,7 +196,10 @@ def _entry(name: str, size: int, mode: int = 0) -> tarfile.TarInfo:
 
 
 def _put(local: Path, system: pafs.FileSystem, path: str) -> None:
-    """Put a file on the store under its name, once it lies there whole: of packers at the same time, the last stays."""
+    """Put a file on the store under its name, once it lies there whole.
+
+    Of packers at the same time, the first one's stays: YARN refuses an archive that changed since its job began.
+    """
     draft = f"{path}.{uuid.uuid4().hex}.tmp"
     expected = xxhash.xxh64()
     try:
@@ -210,7 +213,8 @@ def _put(local: Path, system: pafs.FileSystem, path: str) -> None:
                 found.update(block)
         if found.digest() != expected.digest():
             raise CorruptData("the worker environment isn't read back as it was written", found=path, hint="try again")
-        system.move(draft, path)
+        if system.get_file_info(path).size is None:
+            system.move(draft, path)
     except OSError as error:
         raise write_refused(path, error) from error
     finally:

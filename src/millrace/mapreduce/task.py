@@ -16,6 +16,7 @@ from typing import Any
 from millrace.errors import RequestError
 
 MODULE = "millrace.mapreduce.task"
+SPARK_DAEMON = "millrace.mapreduce.spark_daemon"
 STAMP = "interpreter.txt"
 """In an archive of the worker environment: `interpreter()` of where it was made."""
 
