@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import scalar
+from millrace.buffers import array_of, scalar, stored_numbers
 from millrace.errors import RequestError
 from millrace.spec import Interval
 
@@ -120,8 +121,11 @@ def name_intervals(times: pa.Array, kind: Interval) -> pa.Array:
     """The interval name of every time; ``unknown`` where the time is null. Returns a string array of equal length."""
     if kind == "none":
         return pa.repeat(scalar(ALL), len(times))
-    names = pc.strftime(times.cast(pa.timestamp("s"), safe=False), format=FORMATS[kind])
-    return pc.coalesce(names, scalar(UNKNOWN))
+    hours = np.floor_divide(stored_numbers(times.cast(pa.timestamp("s"), safe=False).cast(pa.int64())), 3600)
+    encoded = array_of(hours).dictionary_encode()  # few, and each is formatted once
+    moments = array_of(stored_numbers(encoded.dictionary) * 3600).cast(pa.timestamp("s"))
+    names = pc.strftime(moments, format=FORMATS[kind]).take(encoded.indices)
+    return pc.if_else(times.is_valid(), names, scalar(UNKNOWN)) if times.null_count else names
 
 
 def by_interval(batch: pa.RecordBatch, names: pa.Array) -> Iterator[tuple[str, pa.RecordBatch]]:

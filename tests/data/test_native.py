@@ -86,7 +86,7 @@ def test_text_said_to_be_trimmed_is(cells: list[str]) -> None:
     assert scanned is not None
     found = native.parse(data, scanned, (44, 34), {"a": pa.string(), "b": None}, [])
     assert found is not None
-    assert found.trimmed == all(cell == cell.strip() for cell in cells)
+    assert ("a" in found.trimmed) == all(cell == cell.strip() for cell in cells)
 
 
 @given(st.lists(st.tuples(CELL, CELL, CELL, CELL, st.sampled_from(["a", "", " b ", "0x1", "NA"])), max_size=6))

@@ -14,7 +14,7 @@
 #define LF 10
 #define CR 13
 
-enum { NUL = 1, WIDE = 2, PADDED = 4 };
+enum { NUL = 1, WIDE = 2 };
 
 /* ---- records of delimited text ---- */
 
@@ -327,6 +327,7 @@ typedef struct {
     int32_t filled;    /* bytes of texts */
     uint8_t *valid;
     int64_t nulls;
+    int padded;        /* some text has white space at an end */
     PyObject *values_object, *offsets_object, *valid_object;
 } Column;
 
@@ -440,7 +441,7 @@ static int64_t parse_records(Text *t, Parse *parse, int64_t records) {
                     if (column->type == TEXT) column->offsets[row + 1] = column->filled;
                 } else if (column->type == TEXT) {
                     put_text(column, row, &cell, t->quote);
-                    if (is_padded(cell.begin, cell.end)) t->flags |= PADDED;
+                    column->padded |= is_padded(cell.begin, cell.end);
                 } else {
                     put(column, row, cell.begin, cell.end);
                 }
@@ -493,12 +494,13 @@ static PyObject *close_column(Column *column) {
     if (column->type == TEXT && _PyBytes_Resize(&column->values_object, column->filled) < 0) return NULL;
     PyObject *offsets = column->offsets_object ? column->offsets_object : Py_None;
     PyObject *valid = column->nulls ? column->valid_object : Py_None;
-    return Py_BuildValue("OOOL", column->values_object, offsets, valid, column->nulls);
+    return Py_BuildValue("OOOLi", column->values_object, offsets, valid, column->nulls, column->padded);
 }
 
 /* parse(data, delimiter, quote, records, types of the columns, null words)
-   → (rows, flags, columns, ragged records) or None; a column: None where it is skipped, False where a cell of it can't
-   be read as its type, else (values or text, offsets or None, validity or None, nulls) */
+   → (rows, columns, ragged records) or None; a column: None where it is skipped, False where a cell of it can't be read
+   as its type, else (values or text, offsets or None, validity or None, nulls, whether a text has white space at an
+   end) */
 static PyObject *py_parse(PyObject *self, PyObject *args) {
     Py_buffer data, types;
     PyObject *nulls, *found = NULL, *list = NULL;
@@ -541,7 +543,7 @@ static PyObject *py_parse(PyObject *self, PyObject *args) {
         PyList_SET_ITEM(list, i, column);
     }
     if (list != NULL)
-        found = Py_BuildValue("LiOy#", rows, text.flags, list, (char *)parse.ragged,
+        found = Py_BuildValue("LOy#", rows, list, (char *)parse.ragged,
                               (Py_ssize_t)(sizeof(int64_t) * 4 * (size_t)parse.ragged_count));
 end:
     for (Py_ssize_t i = 0; parse.column != NULL && i < parse.columns; i++) {

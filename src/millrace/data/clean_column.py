@@ -126,7 +126,7 @@ class ColumnCleaner:
     def _text(self, raw: pa.Array, found: Found) -> pa.Array:
         """Text after trimming and the text rules; changes are found on the distinct values."""
         values = raw
-        if not found.raw.trimmed and (self.rule.trim or self.column.type != "string"):
+        if self.name not in found.raw.trimmed and (self.rule.trim or self.column.type != "string"):
             values = trim(raw, self.null_values)
             if values is not raw:
                 found.change(self.name, "trim", _differ(_plain(raw), _plain(values)))

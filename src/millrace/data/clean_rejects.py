@@ -85,7 +85,7 @@ def quarantine(
     rejected = np.flatnonzero(first >= 0)
     pieces = [_bad_rows(raw, path, bad_interval)] if raw.bad else []
     if len(rejected):
-        taken = raw.cells().take(array_of(rejected))
+        taken = raw.cells(rejected)
         records = _records(taken)
         for place in np.unique(first[rejected]).tolist():
             inside = np.flatnonzero(first[rejected] == place)

@@ -16,7 +16,7 @@ Dates that don't exist (2018-02-30) and years outside 1 to 9999 are invalid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +57,15 @@ def typed_schema(pipeline: Pipeline, names: Sequence[str] | None = None) -> pa.S
     return pa.schema([(name, TYPES[pipeline.columns[name].type]) for name in names or pipeline.columns])
 
 
-def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False, encoded: bool = False) -> Typed:
+def convert(
+    batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: Collection[str] = (), encoded: bool = False
+) -> Typed:
     """A raw batch in the declared types of its pipeline.
 
     Columns of the batch that the pipeline doesn't declare are left out. Text is trimmed first (a string column only
     where its cleaning rule says so, which is the default) and then compared with the source's null words once more.
-    Value maps and units of a column that is not text are part of reading it, so they apply here too. `trimmed`: it is
-    known that no text has white space at an end. `encoded`: columns of text may stay dictionary-encoded.
+    Value maps and units of a column that is not text are part of reading it, so they apply here too. `trimmed`:
+    columns of which it is known that no cell has white space at an end. `encoded`: columns of text may stay dictionary-encoded.
 
     Raises InputError where a column's stored type can't hold the declared type at all (a list for a number).
 
@@ -82,13 +84,13 @@ def convert(batch: pa.RecordBatch, pipeline: Pipeline, *, trimmed: bool = False,
         values, column, rule = batch.column(name), pipeline.columns[name], pipeline.rule(name)
         if encoded and _stays_encoded(values, column):
             words = clean_text.prepare(
-                values.dictionary, column, rule, None if trimmed else pipeline.source.null_values
+                values.dictionary, column, rule, None if name in trimmed else pipeline.source.null_values
             )
             arrays.append(pa.DictionaryArray.from_arrays(values.indices, words.cast(pa.string())))
             invalid[name] = _false(len(values))
             continue
         if is_text(values.type):
-            values = clean_text.prepare(values, column, rule, None if trimmed else pipeline.source.null_values)
+            values = clean_text.prepare(values, column, rule, None if name in trimmed else pipeline.source.null_values)
         try:
             array, invalid[name] = convert_column(values, column, null_values=pipeline.source.null_values)
         except pa.ArrowException as error:

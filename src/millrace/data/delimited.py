@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import difflib
-import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
+from numpy.typing import NDArray
 
 from millrace.data import native
 from millrace.data.records import Block, DamagedStream, Dialect, record_blocks, scan
@@ -177,9 +177,8 @@ class _Parser:
         found = self._typed(sound.text, block) if sound.text is block.data else None
         if found is not None:
             batch, ragged, trimmed = found
-            written = functools.cache(lambda: self._arrow(sound.text)[0])
         else:
-            (batch, ragged), trimmed, written = self._arrow(sound.text), False, None
+            (batch, ragged), trimmed = self._arrow(sound.text), frozenset()
         parsed = batch.num_rows + len(ragged)
         if sound.numbers is None:
             numbers = np.arange(first_row, first_row + parsed)
@@ -188,16 +187,22 @@ class _Parser:
             numbers, count = sound.numbers, sound.count or 0
         if len(numbers) != parsed:
             raise AssertionError(f"{parsed} records parsed of {len(numbers)} found")
+        records = np.arange(parsed)
+        bad = sound.bad
         if ragged:
-            keep = np.ones(parsed, bool)
-            keep[[number - 1 for number, _ in ragged]] = False
-            bad = [BadRow(int(numbers[number - 1]), "ragged", text) for number, text in ragged]
-            bad = sorted([*sound.bad, *bad], key=lambda row: row.row)
-            return RawBatch(batch, row_numbers(numbers[keep]), bad, trimmed, written), count
-        return RawBatch(batch, row_numbers(numbers), sound.bad, trimmed, written), count
+            records = np.delete(records, [number - 1 for number, _ in ragged])
+            bad = [*bad, *(BadRow(int(numbers[number - 1]), "ragged", text) for number, text in ragged)]
+            bad.sort(key=lambda row: row.row)
+        written = None if found is None else lambda rows: self._written(block, records[rows])
+        return RawBatch(batch, row_numbers(numbers[records]), bad, trimmed, written), count
 
-    def _typed(self, text: bytes, block: Block) -> tuple[pa.RecordBatch, list[tuple[int, str]], bool] | None:
-        """The batch by the kernels, where they read this text: with it the ragged records, and whether it is trimmed.
+    def _written(self, block: Block, records: NDArray[np.int64]) -> pa.RecordBatch:
+        """Some records of a block as text."""
+        starts, ends = block.bounds()
+        return self._arrow(b"".join(block.data[starts[record] : ends[record]] for record in records))[0]
+
+    def _typed(self, text: bytes, block: Block) -> tuple[pa.RecordBatch, list[tuple[int, str]], frozenset[str]] | None:
+        """The batch by the kernels, where they read this text: with it the ragged records, and the trimmed columns.
 
         A column with a cell that isn't plainly of its type stays text, in this block and those behind it.
         """
@@ -214,7 +219,7 @@ class _Parser:
             again = {name: pa.string() if name in unread else None for name in self.names}
             more = native.parse(text, block.scanned, dialect, again, self.null_values)
             assert more is not None, "any cell is text"
-            columns, trimmed = columns | more.columns, trimmed and more.trimmed
+            columns, trimmed = columns | more.columns, trimmed | more.trimmed
         batch = pa.RecordBatch.from_arrays([columns[name] for name in self.wanted], names=self.wanted)
         ragged = [
             (number, _ragged(cells, len(self.names), text[begin:end].decode()))

@@ -38,6 +38,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from millrace.buffers import array_of
 from millrace.data import native
 from millrace.errors import InputError
 
@@ -168,6 +169,11 @@ def _encode(array: pa.Array | pa.ChunkedArray) -> tuple[npt.NDArray[np.int64] | 
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         return None, array
+    if native.available() and pa.types.is_string(array.type):
+        return None, array  # to hash a text takes less time than to look for it
+    if native.available() and pa.types.is_int64(array.type):
+        found, first, _ = native.encode(array)
+        return found.astype(np.int64), array.take(array_of(first))
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
     places = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
     return places, encoded.dictionary

@@ -27,8 +27,8 @@ def _kernels() -> Any:
 
 kernels = _kernels()
 
-NUL, WIDE, PADDED = 1, 2, 4
-"""What a kernel noticed: a NUL byte, a byte above 127, white space at an end of a text cell."""
+NUL, WIDE = 1, 2
+"""What a scan noticed: a NUL byte, a byte above 127."""
 
 CODES = {
     pa.int8(): 1,
@@ -75,12 +75,12 @@ def scan(data: bytes, delimiter: int, quote: int | None, *, final: bool) -> Scan
 @dataclass(frozen=True)
 class Parsed:
     """The records of delimited text: `columns` by name, None where a cell can't be read as the type that was asked
-    for; `trimmed`: no text of them has white space at an end; `ragged`: number, cells, begin and end of each record
+    for; `trimmed`: those of which no cell has white space at an end; `ragged`: number, cells, begin and end of each record
     with another number of cells."""
 
     rows: int
     columns: dict[str, pa.Array | None]
-    trimmed: bool
+    trimmed: frozenset[str]
     ragged: list[list[int]]
 
 
@@ -98,16 +98,20 @@ def parse(
     found = kernels.parse(data, dialect[0], -1 if dialect[1] is None else dialect[1], scanned.records, codes, words)
     if found is None:
         return None
-    rows, flags, columns, ragged = found
+    rows, columns, ragged = found
     arrays: dict[str, pa.Array | None] = {}
+    trimmed = set()
     for (name, kind), column in zip(types.items(), columns, strict=True):
         if column is not None and kind is not None:
-            arrays[name] = _array(kind, rows, column) if column else None
-    return Parsed(rows, arrays, not flags & PADDED, np.frombuffer(ragged or b"", np.int64).reshape(-1, 4).tolist())
+            arrays[name] = _array(kind, rows, *column[:4]) if column else None
+            if column and not column[4]:
+                trimmed.add(name)
+    return Parsed(rows, arrays, frozenset(trimmed), np.frombuffer(ragged or b"", np.int64).reshape(-1, 4).tolist())
 
 
-def _array(kind: pa.DataType, rows: int, column: tuple[bytes, bytes | None, bytes | None, int]) -> pa.Array:
-    values, offsets, valid, nulls = column
+def _array(
+    kind: pa.DataType, rows: int, values: bytes, offsets: bytes | None, valid: bytes | None, nulls: int
+) -> pa.Array:
     buffers = [None if valid is None else pa.py_buffer(valid)]
     buffers += [pa.py_buffer(each) for each in (offsets, values) if each is not None]
     return pa.Array.from_buffers(kind, rows, buffers, nulls)

@@ -108,4 +108,6 @@ def _derived(found: RawBatch, pipeline: Pipeline, wanted: Sequence[str]) -> RawB
         return pa.RecordBatch.from_arrays(arrays, names=list(wanted))
 
     written = found.written
-    return replace(found, batch=derived(found.batch), written=None if written is None else lambda: derived(written()))
+    return replace(
+        found, batch=derived(found.batch), written=None if written is None else lambda rows: derived(written(rows))
+    )

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from millrace.buffers import array_of
+
 TEXT_LIMIT = 500
 """Characters of an unreadable row that a `BadRow` keeps."""
 
@@ -82,19 +84,19 @@ class RawBatch:
     """Records of a split in file order: `batch` has the pipeline's columns, `rows` the number of each record in its
     file (int64, as long as `batch`), `bad` the unreadable records between them.
 
-    `trimmed`: no text of the batch has white space at an end. `written` gives the cells as the file has them, where
-    the batch holds them in their declared types.
+    `trimmed` names columns of which no cell has white space at an end. `written` gives some rows' cells as the file has
+    them, where the batch holds them in their declared types.
     """
 
     batch: pa.RecordBatch
     rows: pa.Int64Array
     bad: list[BadRow] = field(default_factory=list)
-    trimmed: bool = False
-    written: Callable[[], pa.RecordBatch] | None = None
+    trimmed: frozenset[str] = frozenset()
+    written: Callable[[NDArray[np.int64]], pa.RecordBatch] | None = None
 
-    def cells(self) -> pa.RecordBatch:
-        """The cells as the file has them, for people to read."""
-        return self.batch if self.written is None else self.written()
+    def cells(self, rows: NDArray[np.int64]) -> pa.RecordBatch:
+        """The cells of some rows of the batch as the file has them, for people to read."""
+        return self.batch.take(array_of(rows)) if self.written is None else self.written(rows)
 
     def slice(self, start: int, length: int) -> RawBatch:
         """Some of the records; the bad ones go with the first."""
@@ -104,7 +106,7 @@ class RawBatch:
             batch=self.batch.slice(start, length),
             rows=self.rows.slice(start, length),
             bad=self.bad if start == 0 else [],
-            written=None if written is None else lambda: written().slice(start, length),
+            written=None if written is None else lambda rows: written(rows + start),
         )
 
 
