@@ -65,7 +65,8 @@ def convert(
     Columns of the batch that the pipeline doesn't declare are left out. Text is trimmed first (a string column only
     where its cleaning rule says so, which is the default) and then compared with the source's null words once more.
     Value maps and units of a column that is not text are part of reading it, so they apply here too. `trimmed`:
-    columns of which it is known that no cell has white space at an end. `encoded`: columns of text may stay dictionary-encoded.
+    columns of which it is known that no cell has white space at an end. `encoded`: columns of text may stay
+    dictionary-encoded.
 
     Raises InputError where a column's stored type can't hold the declared type at all (a list for a number).
 

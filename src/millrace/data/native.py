@@ -75,8 +75,8 @@ def scan(data: bytes, delimiter: int, quote: int | None, *, final: bool) -> Scan
 @dataclass(frozen=True)
 class Parsed:
     """The records of delimited text: `columns` by name, None where a cell can't be read as the type that was asked
-    for; `trimmed`: those of which no cell has white space at an end; `ragged`: number, cells, begin and end of each record
-    with another number of cells."""
+    for; `trimmed`: those of which no cell has white space at an end; `ragged`: number, cells, begin and end of each
+    record with another number of cells."""
 
     rows: int
     columns: dict[str, pa.Array | None]
