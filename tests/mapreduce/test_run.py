@@ -194,6 +194,23 @@ def test_a_job_inside_a_function_and_an_unknown_runner(splits: list[Split]) -> N
         run_job(Sums, plan(), splits, runner="cloud")
 
 
+def test_spark_submit_of_pyspark_is_found_though_local_jobs_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from millrace.mapreduce.spark import SparkRunner
+
+    monkeypatch.setattr("mrjob.bin.pyspark", None)
+    monkeypatch.delenv("SPARK_HOME", raising=False)
+    runner = SparkRunner.__new__(SparkRunner)
+    path, own, *_ = runner._spark_submit_bin_dirs()
+    assert path is None
+    assert Path(str(own), "spark-submit").is_file()
+
+
+def test_setuptools_finds_no_distutils_of_another_after_a_job() -> None:
+    code = "import sys, millrace.mapreduce.job; assert 'setuptools' not in sys.modules; import setuptools"
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_local_is_mrjobs_local() -> None:
     kind = Sums(["-r", "local"])._runner_class()
     assert issubclass(kind, LocalMRJobRunner)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,14 @@ class SparkRunner(SparkMRJobRunner):
             self._fs.add_fs("store", StoreFilesystem([]))
             self._fs.add_fs("local", LocalFilesystem())
         return self._fs
+
+    def _spark_submit_bin_dirs(self) -> Iterator[str | None]:
+        """mrjob's, with PySpark's after PATH (None): mrjob asks PySpark, which the local runner hides from it."""
+        package = find_spec("pyspark")
+        for folder in super()._spark_submit_bin_dirs():
+            yield folder
+            if folder is None and package is not None and package.origin is not None:
+                yield str(Path(package.origin).parent / "bin")
 
     def _py_files(self) -> list[str]:
         return list(self._opts["py_files"])
