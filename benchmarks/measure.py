@@ -27,6 +27,8 @@ class Measured:
     sockets aren't in them."""
 
     seconds: float
+    cpu: float
+    """Seconds of processors, of the process and all its children: other work on the machine hardly changes them."""
     peak_process: int
     """The largest resident set of one of the processes, in bytes."""
     peak_all: int
@@ -67,16 +69,15 @@ def measure(
         seconds = time.perf_counter() - started
         timer.cancel()
         watch.stop()
-        read, written = _bytes(process.pid)
-        status = process.wait()
+        cpu, read, written, process.returncode = _end(process.pid)
         for child in psutil.Process().children():
             if child.pid not in others:
                 counted = _end(child.pid)
-                read, written = read + counted[0], written + counted[1]
-    if status:
+                cpu, read, written = cpu + counted[0], read + counted[1], written + counted[2]
+    if process.returncode:
         tail = errors.read_text(errors="replace")[-1500:]
-        raise CommandFailed(f"{' '.join(command)}\nended with status {status}:\n{tail}")
-    return Measured(seconds, watch.peak_process, watch.peak_all, read, written)
+        raise CommandFailed(f"{' '.join(command)}\nended with status {process.returncode}:\n{tail}")
+    return Measured(seconds, cpu, watch.peak_process, watch.peak_all, read, written)
 
 
 class _Watch(threading.Thread):
@@ -119,16 +120,17 @@ def _adopt_orphans() -> None:
     ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
-def _end(pid: int) -> tuple[int, int]:
-    """Wait for an orphan to end, not for long; returns its bytes read and written."""
+def _end(pid: int) -> tuple[float, int, int, int]:
+    """Wait for a process to end (an orphan not for long); returns its processor seconds, bytes read and written, and
+    its exit status."""
     waiting = time.monotonic()
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         if time.monotonic() - waiting > ORPHAN_SECONDS:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     counted = _bytes(pid)
-    os.waitpid(pid, 0)
-    return counted
+    _, status, used = os.wait4(pid, 0)
+    return used.ru_utime + used.ru_stime, *counted, os.waitstatus_to_exitcode(status)
 
 
 def _fields(path: Path) -> dict[str, int]:

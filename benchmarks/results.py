@@ -29,15 +29,16 @@ def write_results(document: Mapping[str, Any], name: str) -> None:
 
 def page(document: Mapping[str, Any], name: str) -> str:
     """All figures, for people."""
-    rows = [f"| {' | '.join(HEADINGS)} |", "|---|---|" + "---:|" * 7 + "---|---|"]
+    rows = [f"| {' | '.join(HEADINGS)} |", "|---|---|" + "---:|" * 8 + "---|---|"]
     rows += [f"| {' | '.join(line)} |" for line in lines(document)]
     notes = [f"- {work['title']}: {words}" for work in document["works"] for words in work["notes"]]
     wrong = [f"- WRONG {work['title']}: {words}" for work in document["works"] for words in work["wrong"]]
     versions = ", ".join(f"{package} {version}" for package, version in document["versions"].items())
     about = (
         "Seconds are those of whole processes, from start to end; engine: those that the program itself takes for the "
-        "work, without start-up and imports. Peak: the largest process; all: all processes at one time, what they "
-        "share counted once. Bytes are those of system calls, of files and pipes; mapped files aren't in them."
+        "work, without start-up and imports; cpu: those of all processors. Peak: the largest process; all: all "
+        "processes at one time, what they share counted once. Bytes are those of system calls, of files and pipes; "
+        "mapped files aren't in them."
     )
     parts = [f"# {title(document)}", "\n".join(rows), f"![]({name}.svg)", about, "\n".join([*notes, *wrong]), versions]
     return "\n\n".join(parts) + "\n"

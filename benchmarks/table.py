@@ -16,7 +16,20 @@ from benchmarks.work import MILLRACE, Bench, Goal, Outcome, Work
 
 MEGABYTE = 1_000_000
 PACKAGES = ("polars", "duckdb", "pandas", "pyspark", "mrjob", "scikit-learn", "pyarrow")
-HEADINGS = ("work", "who", "seconds", "engine", "× Millrace", "peak MB", "all MB", "read MB", "written MB", "goal", "")
+HEADINGS = (
+    "work",
+    "who",
+    "seconds",
+    "engine",
+    "cpu",
+    "× Millrace",
+    "peak MB",
+    "all MB",
+    "read MB",
+    "written MB",
+    "goal",
+    "",
+)
 
 
 def report(found: Sequence[tuple[Work, Mapping[str, Outcome]]], bench: Bench, seconds: float) -> dict[str, Any]:
@@ -53,6 +66,7 @@ def outcome_facts(outcome: Outcome) -> dict[str, Any]:
         "seconds": outcome.start + (median(run.seconds for run in runs) - outcome.start) / outcome.share,
         "runs": [round(run.seconds, 3) for run in runs],
         "engine_seconds": None if outcome.engine is None else outcome.engine / outcome.share,
+        "cpu": median(run.cpu for run in runs) / outcome.share,
         "peak_process": max(run.peak_process for run in runs),
         "peak_all": max(run.peak_all for run in runs),
         "read": median(run.read for run in runs),
@@ -99,8 +113,9 @@ def lines(document: Mapping[str, Any]) -> list[list[str]]:
             goal = goals[number] if number < len(goals) else ("", "")
             who = name if facts["share"] == 1 else f"{name} (from {facts['share']:.1%} of the rows)"
             title = work["title"] if not number else ""
-            found.append([title, who, f"{facts['seconds']:.2f}", engine, ratio, *sizes, *goal])
-        found += [["", "", "", "", "", "", "", "", "", *goal] for goal in goals[len(work["contenders"]) :]]
+            cpu = f"{facts['cpu']:.2f}"
+            found.append([title, who, f"{facts['seconds']:.2f}", engine, cpu, ratio, *sizes, *goal])
+        found += [[""] * 10 + [*goal] for goal in goals[len(work["contenders"]) :]]
     return found
 
 
@@ -109,7 +124,7 @@ def show(document: Mapping[str, Any]) -> None:
     console = Console(width=None if Console().is_terminal else 200)
     grid = Grid(title=title(document), title_justify="left")
     for number, heading in enumerate(HEADINGS):
-        grid.add_column(heading, justify="right" if 1 < number < 9 else "left")
+        grid.add_column(heading, justify="right" if 1 < number < 10 else "left")
     for line in lines(document):
         grid.add_row(*line, style="bold" if line[1] == MILLRACE else None)
     console.print(grid)
