@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.ipc
 import xxhash
 from numpy.typing import NDArray
 
+from millrace.buffers import array_of
 from millrace.errors import CorruptData
 from millrace.storage import faults
 from millrace.storage.files import filesystem, open_input, open_output
@@ -99,26 +100,30 @@ class ShuffleWriter:
     def _flush(self) -> None:
         if not self.held:
             return
-        ids = np.concatenate([ids for ids, _ in self.held])
-        table = pa.Table.from_batches([batch for _, batch in self.held])
-        self.held, self.held_bytes = [], 0
-        order = np.argsort(ids, kind="stable")
-        ids = ids[order]
-        first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
-        sorted_rows = table.combine_chunks().take(_indices(order))
-        for start, end in zip(first.tolist(), [*first[1:].tolist(), len(ids)], strict=True):
-            self._append(int(ids[start]), sorted_rows.slice(start, end - start))
+        held, self.held, self.held_bytes = self.held, [], 0
+        runs: dict[int, list[pa.RecordBatch]] = {}
+        for ids, batch in held:
+            order = np.argsort(ids, kind="stable")
+            ids = ids[order]
+            first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))
+            rows = batch.take(array_of(order))
+            for start, end in zip(first.tolist(), [*first[1:].tolist(), len(ids)], strict=True):
+                runs.setdefault(int(ids[start]), []).append(rows.slice(start, end - start))
+        for partition in sorted(runs):
+            self._append(partition, runs[partition])
 
-    def _append(self, partition: int, rows: pa.Table) -> None:
+    def _append(self, partition: int, run: Sequence[pa.RecordBatch]) -> None:
         if self.file is None:
             self.file = open_output(self._system, self._inside)
         sink = pa.BufferOutputStream()
-        with pyarrow.ipc.new_stream(sink, rows.schema, options=_OPTIONS) as stream:
-            stream.write_table(rows)
+        with pyarrow.ipc.new_stream(sink, run[0].schema, options=_OPTIONS) as stream:
+            for rows in run:
+                stream.write_batch(rows)
         data = sink.getvalue()
         self.file.write(data)
         checksum = xxhash.xxh64_hexdigest(data)
-        self.refs.append(Ref(self.path, partition, self.offset, data.size, rows.num_rows, checksum))
+        count = sum(rows.num_rows for rows in run)
+        self.refs.append(Ref(self.path, partition, self.offset, data.size, count, checksum))
         self.offset += data.size
 
 
@@ -149,7 +154,3 @@ def _read(ref: Ref, file: Any) -> Iterator[pa.RecordBatch]:
         raise CorruptData(f"shuffled rows changed on disk: {where}", expected=ref.checksum, found=found, hint=hint)
     with pyarrow.ipc.open_stream(pa.py_buffer(data)) as stream:
         yield from stream
-
-
-def _indices(order: NDArray[np.int64]) -> pa.Int64Array:
-    return pa.Int64Array.from_buffers(pa.int64(), len(order), [None, pa.py_buffer(order.tobytes())])

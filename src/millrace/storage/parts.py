@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 from pydantic import BaseModel, ConfigDict
@@ -27,6 +28,8 @@ from millrace.storage.seal import sealed
 INTERVAL = "data_interval"
 ROW_GROUP_ROWS = 131_072
 ROW_GROUP_BYTES = 64 * 1024 * 1024
+SAMPLED_ROWS = 8192  # the first rows, by which a column's encoding is chosen
+DELTAS = "DELTA_BINARY_PACKED"
 
 TYPES: dict[pa.DataType, pa.DataType] = {
     pa.large_string(): pa.string(),
@@ -214,12 +217,13 @@ class PartWriter:
         self._pending, self._pending_rows = [rest] if rest.num_rows else [], rest.num_rows
         self._pending_bytes = rest.nbytes if rest.num_rows else 0
         try:
-            self._open().write_table(table.slice(0, take), row_group_size=ROW_GROUP_ROWS)
+            self._open(table.slice(0, SAMPLED_ROWS)).write_table(table.slice(0, take), row_group_size=ROW_GROUP_ROWS)
         except (OSError, pa.ArrowException) as error:
             self.abort()
             raise write_refused(self.where, error) from error
 
-    def _open(self) -> pq.ParquetWriter:
+    def _open(self, first: pa.Table) -> pq.ParquetWriter:
+        """The writer, opened with encodings that fit the first rows."""
         if self._writer is None:
             faults.reach("before_part_write")
             path = self._root + self.path
@@ -228,7 +232,8 @@ class PartWriter:
                 self._sink,
                 self.schema,
                 compression="zstd",
-                use_dictionary=[field.name for field in self.schema if _repeats(field.type)],
+                use_dictionary=[name for name in first.column_names if _repeats(first.column(name))],
+                column_encoding={name: DELTAS for name in first.column_names if _lie_close(first.column(name))},
                 write_page_checksum=True,
                 store_schema=False,
             )
@@ -288,15 +293,21 @@ class _Checksummed:
         return self._hash.hexdigest()
 
 
-def _repeats(kind: pa.DataType) -> bool:
-    """Whether a dictionary is worth trying: texts and small numbers, not ids, times and measures."""
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_int8(kind)
-        or pa.types.is_int16(kind)
-        or pa.types.is_int32(kind)
-    )
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether a dictionary is worth trying: small numbers, and texts most of which come again; not ids and measures."""
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+        return 2 * len(column.unique()) <= max(len(column), SAMPLED_ROWS // 2)
+    return pa.types.is_int8(kind) or pa.types.is_int16(kind) or pa.types.is_int32(kind)
+
+
+def _lie_close(column: pa.ChunkedArray) -> bool:
+    """Whether ids or times are better stored as differences: not numbers that are spread over all 64 bits."""
+    if not (pa.types.is_int64(column.type) or pa.types.is_timestamp(column.type)):
+        return False
+    ends = pc.min_max(column.cast(pa.int64()))
+    low, high = ends["min"].as_py(), ends["max"].as_py()
+    return low is not None and high - low < 1 << 48
 
 
 def _safe(text: str) -> str:
