@@ -12,6 +12,7 @@
         ├── CommitConflict          another writer committed first and the commit can't be repeated
         ├── CorruptData             stored bytes don't match their checksum, or can't be decoded
         ├── SplitFailed             a map or reduce task failed: names file, range and row
+        ├── UncertainCut            a file may have been cut inside a record: cut it again, by reading it
         ├── UnsafeModel             a model file holds types outside the allow-list
         └── ServiceError            a server (Airflow, store, registry) didn't start or answer
 
@@ -111,6 +112,10 @@ class CorruptData(WorkError):
 
 class SplitFailed(WorkError):
     """A map or reduce task failed."""
+
+
+class UncertainCut(WorkError):
+    """A file may have been cut inside a record."""
 
 
 class UnsafeModel(WorkError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.data.raw import Split
-from millrace.errors import InputError
+from millrace.data.raw import Split, read_split
+from millrace.errors import InputError, UncertainCut
 from millrace.mapreduce.cuts import find_cuts
 from millrace.mapreduce.splits import plan_splits
 from millrace.spec import Column, Pipeline, Source
@@ -30,6 +32,12 @@ def write(folder: Path, name: str, data: bytes) -> list[Any]:
     return list_files(str(folder))
 
 
+@dataclass(frozen=True)
+class RawBytes:
+    size: int
+    path: str = "x.csv"
+
+
 def cuts(splits: list[Split]) -> list[tuple[int, int, int]]:
     return [(split.start, split.length, split.first_row) for split in splits]
 
@@ -41,12 +49,10 @@ def test_cut_at_the_first_record_end_behind_the_split_size(tmp_path: Path) -> No
     assert cuts(plan_splits(files, pipeline(), 1000)) == [(0, 25, 1)]
 
 
-@given(
-    st.lists(
-        st.sampled_from(["1,2\n", '"3\n\n4",5\n', "\n", '"\n","\n","\n"', "6,7", '",', "a,é\r\n", "\r"]), max_size=60
-    ),
-    st.integers(1, 100),
-)
+LINE = st.sampled_from(["1,2\n", '"3\n\n4",5\n', "\n", '"\n","\n","\n"', "6,7", '",', "a,é\r\n", "\r"])
+
+
+@given(st.lists(LINE, max_size=60), st.integers(1, 100))
 @settings(deadline=None)
 def test_pieces_read_side_by_side_give_the_cuts_of_one_pass(lines: list[str], size: int) -> None:
     text = ("a,b\n" + "".join(lines)).encode()
@@ -59,6 +65,44 @@ def test_pieces_read_side_by_side_give_the_cuts_of_one_pass(lines: list[str], si
         side_by_side = found()
         patch.setattr("millrace.data.native.kernels", None)
         assert side_by_side == found()
+
+
+@given(st.lists(LINE, max_size=40), st.integers(1, 60))
+@settings(deadline=None)
+def test_guessed_splits_give_the_rows_of_the_file_or_are_refused(lines: list[str], size: int) -> None:
+    text = ("a,b\n" + "".join(lines)).encode()
+    file = RawBytes(len(text))
+
+    def rows(splits: list[Split]) -> list[dict[str, str]]:
+        raws = [raw for split in splits for raw in read_split(split, pipeline(), lambda _: io.BytesIO(text))]
+        return [row for raw in raws for row in raw.batch.to_pylist()] + [bad.text for raw in raws for bad in raw.bad]
+
+    guessed = plan_splits([file], pipeline(), size, numbered=False, open_file=lambda _: io.BytesIO(text))
+    with contextlib.suppress(UncertainCut):
+        assert rows(guessed) == rows(plan_splits([file], pipeline(), 1 << 20, open_file=lambda _: io.BytesIO(text)))
+
+
+def test_a_cut_in_a_quoted_field_is_noticed() -> None:
+    text = b'a,b\n1,2\n"\n","\n"\n3,4\n'
+    splits = plan_splits([RawBytes(len(text))], pipeline(), 9, numbered=False, open_file=lambda _: io.BytesIO(text))
+    assert [split.start for split in splits] == [0, 10]
+    with pytest.raises(UncertainCut, match=r"x\.csv, bytes 0-10"):
+        list(read_split(splits[0], pipeline(), lambda _: io.BytesIO(text)))
+
+
+def test_little_is_read_to_guess() -> None:
+    text = b"a,b\n" + b"1,2\n" * 1_000_000
+    read: list[int] = []
+
+    class Counted(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            data = super().read(size)
+            read.append(len(data))
+            return data
+
+    splits = plan_splits([RawBytes(len(text))], pipeline(), 1 << 20, numbered=False, open_file=lambda _: Counted(text))
+    assert len(splits) == 4
+    assert sum(read) < len(text) / 10
 
 
 def test_compressed_and_wide_files_are_whole(tmp_path: Path) -> None:

@@ -50,15 +50,15 @@ def codec_of(path: str, head: bytes) -> str | None:
     return next((codec for suffix, codec in SUFFIXES.items() if head and path.lower().endswith(suffix)), None)
 
 
-def plain_chunks(file: Any, start: int, length: int | None) -> Iterator[bytes]:
-    """The bytes from `start` on, `length` of them, or all.
+def plain_chunks(file: Any, start: int, length: int | None, size: int = CHUNK) -> Iterator[bytes]:
+    """The bytes from `start` on, `length` of them, or all, `size` at a time.
 
     Raises DamagedStream (truncated) where the file is shorter than it was when the split was planned.
     """
     file.seek(start)
     left = length
     while left is None or left > 0:
-        chunk = file.read(CHUNK if left is None else min(CHUNK, left))
+        chunk = file.read(size if left is None else min(size, left))
         if not chunk:
             if left:
                 raise DamagedStream("truncated", f"the file ends {left} bytes early")

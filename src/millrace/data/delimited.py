@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,15 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from millrace.data import native
+from millrace.data.bytestream import plain_chunks
 from millrace.data.records import Block, DamagedStream, Dialect, record_blocks, scan
 from millrace.data.split import TEXT_LIMIT, BadRow, RawBatch, Split, row_numbers
 from millrace.data.textfile import encoding_name, sound_records, text_chunks
-from millrace.errors import InputError
+from millrace.errors import InputError, UncertainCut
 from millrace.spec import Pipeline
 
 HEADER_LIMIT = 1 << 20
+HEADER_CHUNK = 1 << 14
 
 
 def dialect_of(pipeline: Pipeline) -> Dialect:
@@ -55,7 +58,7 @@ def read_delimited(
     dialect = dialect_of(pipeline)
     names = list(pipeline.columns)
     if pipeline.source.header and split.start > 0:
-        header, _, _ = split_header(text_chunks(split.path, file, encoding), dialect)
+        header, _ = read_header(split.path, file, pipeline)
         names = match_header(pipeline, split.path, header or b"")
     chunks = text_chunks(split.path, file, encoding, split.start, split.length)
     if pipeline.source.header and split.start == 0:
@@ -65,10 +68,20 @@ def read_delimited(
     parser = _Parser(pipeline, names, wanted, types)
     row = split.first_row
     for block in record_blocks(chunks, dialect):
+        if split.guessed and block.scanned is None:
+            raise UncertainCut("a split may begin or end inside a record", found=str(split))
         found, count = parser.parse(block, row, encoding)
         row += count
         if found.batch.num_rows or found.bad:
             yield found
+
+
+def read_header(path: str, file: Any, pipeline: Pipeline) -> tuple[bytes | None, int]:
+    """The first record of a plain file, and the offset behind it and a byte order mark."""
+    file.seek(0)
+    mark = len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0
+    header, behind, _ = split_header(plain_chunks(file, mark, None, HEADER_CHUNK), dialect_of(pipeline))
+    return header, mark + behind
 
 
 def split_header(chunks: Iterator[bytes], dialect: Dialect) -> tuple[bytes | None, int, Iterator[bytes]]:

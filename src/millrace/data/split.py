@@ -30,6 +30,7 @@ class Split:
     `start` and `length` are bytes (of the compressed file, where it is compressed; both 0 with `row_groups`);
     `first_row` is the 1-based number of its first record, a header not counted; `row_groups` is given for Parquet
     alone; `interval` is the data interval that the file's name tells; `size` is what balances tasks, in bytes.
+    `guessed`: it begins behind a line end that may lie in a quoted field, and its first record's number isn't known.
 
     >>> split = Split("clicks.csv", "csv", 0, 120, 1, None, "2026-01-05", 120)
     >>> Split.from_json(split.to_json()) == split
@@ -44,6 +45,7 @@ class Split:
     row_groups: tuple[int, ...] | None
     interval: str | None
     size: int
+    guessed: bool = False
 
     def to_json(self) -> str:
         """One line of a manifest, without its line end."""

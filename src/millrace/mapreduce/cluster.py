@@ -210,12 +210,14 @@ def merged(counters: Sequence[Mapping[str, Mapping[str, int]]]) -> dict[str, dic
     return total
 
 
-def environment_options(profile: Profile, python: str, folder: Work) -> list[str]:
+def environment_options(profile: Profile, python: str) -> list[str]:
     """The worker environment of every task: the archives, the interpreter, and the address of the store."""
     found = pack(pack_folder(profile), log.info)
     options = ["--python-bin", python, "--no-bootstrap-mrjob"]
-    for archive in found.archives:
-        options += ["--archive", archive]
+    if profile.runner == "spark":
+        options += [word for archive in found.archives for word in ("--archive", archive)]
+    else:  # as an option, Hadoop would copy them from S3 to HDFS for each job, and each node would unpack them anew
+        options += settings({"mapreduce.job.cache.archives": ",".join(found.archives)})
     for name, value in {**profile.environment, "PYTHONPATH": found.python_path}.items():
         options += ["--cmdenv", f"{name}={value}"]
     return options
@@ -246,7 +248,7 @@ def hadoop_options(folder: Work, profile: Profile) -> list[str]:
     """mrjob's options for the profile's Hadoop cluster."""
     hadoop = profile.hadoop
     require_command(hadoop.bin, "hadoop.bin", profile)
-    options = environment_options(profile, hadoop.python, folder)
+    options = environment_options(profile, hadoop.python)
     options += ["--hadoop-bin", hadoop.bin, "--hadoop-tmp-dir", f"{folder.uri()}/mrjob"]
     if hadoop.streaming_jar is not None:
         options += ["--hadoop-streaming-jar", hadoop.streaming_jar]
@@ -257,7 +259,7 @@ def emr_step_options(folder: Work, profile: Profile) -> list[str]:
     """mrjob's options for a step on the profile's EMR clusters."""
     from millrace.mapreduce.emr import emr_options  # boto3 takes half a second to import
 
-    options = environment_options(profile, profile.emr.python, folder)
+    options = environment_options(profile, profile.emr.python)
     options += emr_options(folder.name, folder.uri(), profile)
     return [*options, *settings(HADOOP_DEFAULTS | {"mapreduce.job.name": folder.name} | profile.emr.jobconf)]
 
@@ -273,7 +275,7 @@ def spark_options(folder: Work, profile: Profile) -> list[str]:
         require_command(spark.submit, "spark.submit", profile)
         options += ["--spark-submit-bin", spark.submit]
     if needs_pack(profile):
-        options += environment_options(profile, spark.python or "python3", folder)
+        options += environment_options(profile, spark.python or "python3")
         conf["spark.python.daemon.module"] = SPARK_DAEMON
     else:
         options += ["--python-bin", spark.python or sys.executable, "--no-bootstrap-mrjob"]

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from millrace.data import native
-from millrace.data.delimited import dialect_of, match_header, split_header
+from millrace.data.bytestream import plain_chunks
+from millrace.data.delimited import dialect_of, match_header, read_header
 from millrace.data.jsonlines import LINES
 from millrace.data.raw import OpenFile
 from millrace.data.records import MAX_RECORD, Block, Dialect, record_blocks
-from millrace.data.textfile import text_chunks
+from millrace.data.textfile import HEAD, encoding_name, refuse_binary
 from millrace.spec import Pipeline
 
 PIECE = 8 << 20
@@ -42,29 +43,56 @@ class Piece:
 def find_cuts(path: str, size: int, pipeline: Pipeline, split_size: int, open_file: OpenFile) -> Iterator[Cut]:
     """Each cut is the first record boundary at least `split_size` bytes behind the one before it."""
     handle = open_file(path)
+    dialect = _dialect(pipeline)
     try:
-        first, dialect, chunks = _first_record(handle, path, size, pipeline)
+        first = _first_record(handle, path, pipeline)
         pieces = _pieces(path, first, size, dialect, open_file) if native.available() else None
         if pieces is not None:
             yield from _cuts_of_pieces(handle, pieces, dialect, split_size)
         else:
-            yield from _cuts_in_order(chunks, first, dialect, split_size)
+            yield from _cuts_in_order(plain_chunks(handle, first, size - first), first, dialect, split_size)
     finally:
         handle.close()
 
 
-def _first_record(handle: Any, path: str, size: int, pipeline: Pipeline) -> tuple[int, Dialect, Iterator[bytes]]:
-    """The offset behind byte order mark and header, and the chunks from there on."""
-    dialect = LINES if pipeline.source.format == "jsonl" else dialect_of(pipeline)
+def guess_cuts(path: str, size: int, pipeline: Pipeline, split_size: int, open_file: OpenFile) -> list[int] | None:
+    """Each cut is behind the first line end at least `split_size` bytes behind the one before it.
+
+    Next to nothing is read. Such a line end may lie in a quoted field: whoever reads the splits must see that each
+    begins and ends between two records. None where a line is too long to find its end so.
+    """
+    handle = open_file(path)
+    cuts: list[int] = []
+    try:
+        _first_record(handle, path, pipeline)
+        start = 0
+        while start + split_size < size:
+            handle.seek(start + split_size - 1)
+            behind = handle.read(LINE).find(b"\n") + 1
+            if not behind:
+                return None
+            start += split_size - 1 + behind
+            cuts.append(start)
+    finally:
+        handle.close()
+    return [cut for cut in cuts if cut < size]
+
+
+def _dialect(pipeline: Pipeline) -> Dialect:
+    return LINES if pipeline.source.format == "jsonl" else dialect_of(pipeline)
+
+
+def _first_record(handle: Any, path: str, pipeline: Pipeline) -> int:
+    """The offset behind byte order mark and header, which must be the pipeline's."""
     handle.seek(0)
-    position = len(BOM_UTF8) if handle.read(3) == BOM_UTF8 else 0
-    chunks = text_chunks(path, handle, pipeline.source.encoding, 0, size)
+    head = handle.read(HEAD)
+    refuse_binary(path, head, encoding_name(pipeline.source.encoding))
     if pipeline.source.format != "jsonl" and pipeline.source.header:
-        header, behind, chunks = split_header(chunks, dialect)
+        header, behind = read_header(path, handle, pipeline)
         if header is not None:
             match_header(pipeline, path, header)
-        position += behind
-    return position, dialect, chunks
+        return behind
+    return len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
 
 
 def _pieces(path: str, first: int, size: int, dialect: Dialect, open_file: OpenFile) -> list[Piece] | None:

@@ -116,7 +116,7 @@ class ColumnJob(MRJob):
         for found in read_split(
             split, self.plan.pipeline, open_input, columns=columns, batch_rows=batch_rows, typed=True
         ):
-            if len(found.rows):
+            if len(found.rows) and not split.guessed:
                 self._rows = found.rows[0].as_py(), found.rows[-1].as_py()
             yield found
         self._rows = None

@@ -7,15 +7,17 @@ file of more than one split is scanned once, so that each split knows the number
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Protocol
 
+from millrace.data import native
 from millrace.data.parquet import open_parquet
 from millrace.data.raw import OpenFile, Split
 from millrace.data.split import COMPRESSED_WEIGHT
 from millrace.data.textfile import is_whole
 from millrace.errors import InputError
 from millrace.intervals import file_interval
-from millrace.mapreduce.cuts import find_cuts
+from millrace.mapreduce.cuts import find_cuts, guess_cuts
 from millrace.spec import Pipeline
 from millrace.storage.files import open_input
 
@@ -37,9 +39,13 @@ def plan_splits(
     pipeline: Pipeline,
     split_size: int = SPLIT_SIZE,
     *,
+    numbered: bool = True,
     open_file: OpenFile = open_input,
 ) -> list[Split]:
     """The splits of all files, in the order of the files, of about `split_size` bytes each.
+
+    Where the records needn't be `numbered`, large files aren't read for it: the splits are guesses, and a job that
+    reads them raises UncertainCut where one may be wrong.
 
     Raises InputError naming a file without a date in its name (where `source.file_date` is set), with other columns, or
     in another format.
@@ -47,7 +53,8 @@ def plan_splits(
     if split_size < 1:
         raise ValueError(f"split_size must be at least 1, not {split_size}")
     stored = pipeline.as_stored()
-    return [split for file in files for split in _splits(file, stored, split_size, open_file)]
+    planned = _splits if numbered or not native.available() else _guessed_splits
+    return [split for file in files for split in planned(file, stored, split_size, open_file)]
 
 
 def interval_of(path: str, pipeline: Pipeline) -> str | None:
@@ -69,15 +76,7 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
         yield from row_group_splits(file, interval, split_size, open_file)
         return
     whole = Split(file.path, kind, 0, file.size, 1, None, interval, file.size)
-    if file.size <= split_size:
-        yield whole
-        return
-    handle = open_file(file.path)
-    try:
-        cut = not is_whole(file.path, handle, pipeline.source.encoding)
-    finally:
-        handle.close()
-    if not cut:
+    if file.size <= split_size or _is_whole(file, pipeline, open_file):
         yield whole
         return
     start, row = 0, 1
@@ -86,6 +85,26 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
         start, row = end, following
     if start < file.size or start == 0:
         yield Split(file.path, kind, start, file.size - start, row, None, interval, file.size - start)
+
+
+def _guessed_splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenFile) -> Iterator[Split]:
+    kind, interval = pipeline.source.format, interval_of(file.path, pipeline)
+    cuts: list[int] | None = []
+    if kind != "parquet" and file.size > split_size and not _is_whole(file, pipeline, open_file):
+        cuts = guess_cuts(file.path, file.size, pipeline, split_size, open_file)
+    if not cuts:
+        yield from _splits(file, pipeline, split_size, open_file)
+        return
+    for start, end in pairwise([0, *cuts, file.size]):
+        yield Split(file.path, kind, start, end - start, 1, None, interval, end - start, guessed=True)
+
+
+def _is_whole(file: RawFile, pipeline: Pipeline, open_file: OpenFile) -> bool:
+    handle = open_file(file.path)
+    try:
+        return is_whole(file.path, handle, pipeline.source.encoding)
+    finally:
+        handle.close()
 
 
 def row_group_splits(file: RawFile, interval: str | None, split_size: int, open_file: OpenFile) -> Iterator[Split]:

@@ -14,12 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from millrace import intervals
 from millrace.data.split import Split
+from millrace.errors import UncertainCut
 from millrace.profiles import CLUSTERS, Profile, Runner, check_reach
 from millrace.spec import Duration, Method, Pipeline, format_duration
 from millrace.storage.ledger import Ledger
@@ -28,6 +29,8 @@ if TYPE_CHECKING:  # slow to import: what only looks at tables starts no job, an
     from millrace.mapreduce.deferral import Deferral
     from millrace.mapreduce.job import ColumnJob, JobPlan
     from millrace.storage.tables import Table
+
+T = TypeVar("T")
 
 LITTLE_WORK = 4 << 20  # bytes of plain text: about a second of work
 STAGE_OF = {"sharded": "shard", "evaluation": "evaluate", "scores": "score", "quarantine": "clean"}
@@ -154,6 +157,18 @@ class Run:
         if self.options.runner is None and runner == "local" and sum(map(weight, splits)) < LITTLE_WORK:
             runner = "inline"
         return run_job(job, plan, splits, runner=runner, tasks=self.profile.tasks, progress=self.progress(words))
+
+    def with_guessed_cuts(self, work: Callable[..., T]) -> T:
+        """What `work(numbered=False)` gives; where a guessed cut may be wrong, what `work(numbered=True)` does.
+
+        On EMR nothing is guessed: a step that failed would be submitted again by the next attempt.
+        """
+        if self.runner() == "emr":
+            return work(numbered=True)
+        try:
+            return work(numbered=False)
+        except UncertainCut:
+            return work(numbered=True)
 
     def _run_on_cluster(self, job: type[ColumnJob], plan: JobPlan, splits: Sequence[Split]) -> list[tuple[str, Any]]:
         """As `run_job`; the job's name is that of its work, so that another attempt finds what an earlier one began."""

@@ -133,10 +133,15 @@ def check(run: Run) -> StageResult:
     refused: Refusals = {}
     if todo:
         count = sum(len(files[name]) for name in todo)
-        splits, refused = plan_readable(run, {name: files[name] for name in todo}, by_name=EVERY not in tokens)
+        chosen = {name: files[name] for name in todo}
         run.say(f"check: {count} files of {told_range(todo)}")
-        with run.shuffle_folder() as shuffle:
-            pairs = run.run_job(Check, run.job_plan(table.uri, shuffle=shuffle), splits)
+
+        def judge(*, numbered: bool) -> tuple[list[tuple[str, Any]], Refusals]:
+            splits, refused = plan_readable(run, chosen, by_name=EVERY not in tokens, numbered=numbered)
+            with run.shuffle_folder() as shuffle:
+                return run.run_job(Check, run.job_plan(table.uri, shuffle=shuffle), splits), refused
+
+        pairs, refused = run.with_guessed_cuts(judge)
         refused |= refused_by_tasks([file for key, value in pairs if key == REFUSED for file in value["files"]])
         tell_refused(run, refused)
         left_out = {intervals.UNKNOWN, REFUSED, *refused}

@@ -19,8 +19,10 @@ from millrace.storage.files import SourceFile
 Refusals = dict[str, MillraceError]
 
 
-def plan_readable(run: Run, files: Mapping[str, Sequence[SourceFile]], by_name: bool) -> tuple[list[Split], Refusals]:
-    """The splits of the files of each interval, and the intervals with a file for which none can be made.
+def plan_readable(
+    run: Run, files: Mapping[str, Sequence[SourceFile]], by_name: bool, *, numbered: bool
+) -> tuple[list[Split], Refusals]:
+    """The splits (`plan_splits`) of the files of each interval, and the intervals with a file that has none.
 
     Where the files' names tell no interval (`by_name` false), nobody knows whose rows a file would hold: raises the
     file's InputError.
@@ -29,7 +31,7 @@ def plan_readable(run: Run, files: Mapping[str, Sequence[SourceFile]], by_name: 
     refused: Refusals = {}
     for interval, each in files.items():
         try:
-            splits += plan_splits(each, run.pipeline, run.profile.split_bytes)
+            splits += plan_splits(each, run.pipeline, run.profile.split_bytes, numbered=numbered)
         except InputError as error:
             if not by_name:
                 raise

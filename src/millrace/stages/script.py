@@ -166,8 +166,13 @@ def _records(run: Run, result: StageResult) -> Iterator[dict[str, Any]]:
 
 def _measured(job: type[ColumnJob], run: Run) -> Iterator[dict[str, Any]]:
     """The statistics of raw files as they stand, one record per interval and column: one scan and no table."""
-    splits = plan_splits(list_files(run.pipeline.source.uri), run.pipeline)
-    pairs = run.run_job(job, run.job_plan(str(Path(run.profile.root)), raw=True), splits)
+    files = list_files(run.pipeline.source.uri)
+
+    def measure(*, numbered: bool) -> list[tuple[str, Any]]:
+        splits = plan_splits(files, run.pipeline, numbered=numbered)
+        return run.run_job(job, run.job_plan(str(Path(run.profile.root)), raw=True), splits)
+
+    pairs = run.with_guessed_cuts(measure)
     rows = 0
     for interval, state in sorted(pairs):
         stats = Stats.from_bytes(base64.b64decode(state))
