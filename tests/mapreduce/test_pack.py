@@ -14,8 +14,10 @@ import pytest
 
 from millrace.errors import CorruptData
 from millrace.mapreduce import pack as pack_module
+from millrace.mapreduce.cluster import Work, emr_step_options
 from millrace.mapreduce.pack import find, pack
 from millrace.mapreduce.task import MISFIT, STAMP, interpreter
+from millrace.profiles import Profile
 
 
 @pytest.fixture
@@ -40,6 +42,16 @@ def test_it_is_made_once_and_holds_packages_millrace_jobs_and_stamp(small: str) 
     said.clear()
     assert (pack(small, said.append), said) == (made, [])
     assert [info.path for info in find(small) or []] == [made.environment, made.code]
+
+
+def test_nodes_take_it_from_where_it_is(small: str, tmp_path: Path) -> None:
+    """As `-archives`, Hadoop copies an archive from S3 to HDFS for each job, and each node unpacks each copy."""
+    settings = {"name": "p", "home": tmp_path, "root": "s3://b", "work": str(tmp_path), "registry": "none"}
+    profile = Profile.model_validate({**settings, "runner": "emr"})
+    made = pack(f"{tmp_path}/_packs")
+    options = emr_step_options(Work(str(tmp_path), "job"), profile)
+    assert f"mapreduce.job.cache.archives={made.environment}#environment,{made.code}#millrace" in options
+    assert not {"--archive", "-archives"} & set(options)
 
 
 def test_packers_at_once_leave_whole_archives_alone(small: str) -> None:
