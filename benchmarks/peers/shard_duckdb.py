@@ -30,8 +30,8 @@ def main(out: Path, day: str, files: list[str]) -> None:
     data.execute(f"""
         CREATE TABLE events AS
         SELECT *, filename AS source_file, hash(customer_id) % {SHARDS} AS shard,
-            CASE WHEN customer_id IS NULL THEN 'customer_id:not_null'
-                WHEN age NOT BETWEEN {AGE[0]} AND {AGE[1]} THEN 'age:range' END AS rule
+            CASE WHEN age NOT BETWEEN {AGE[0]} AND {AGE[1]} THEN 'age:range'
+                WHEN customer_id IS NULL THEN 'customer_id:not_null' END AS rule
         FROM read_csv({files}, columns = {columns}, header = true, filename = true)
     """)
     rows_in = data.execute("SELECT count(*) FROM events").fetchone()[0]

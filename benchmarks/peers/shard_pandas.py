@@ -19,8 +19,8 @@ def main(out: Path, day: str, files: list[str]) -> None:
     events = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     rows_in, own = len(events), list(KINDS)
     rule = pd.Series(pd.NA, index=events.index, dtype="string[pyarrow]")
-    rule[~events["age"].between(*AGE).fillna(True)] = "age:range"
     rule[events["customer_id"].isna()] = "customer_id:not_null"
+    rule[~events["age"].between(*AGE).fillna(True)] = "age:range"
     rejected = events[rule.notna()]
     (out / "quarantine").mkdir(parents=True)
     told = rejected[["source_file"]].assign(row=rejected.index, rule=rule[rule.notna()])

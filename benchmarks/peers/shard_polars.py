@@ -20,7 +20,7 @@ def main(out: Path, day: str, files: list[str]) -> None:
     raw = pl.scan_csv(files, schema=SCHEMA, row_index_name="row", include_file_paths="source_file")
     no_customer, bad_age = pl.col("customer_id").is_null(), ~pl.col("age").is_between(*AGE).fill_null(True)
     rows = raw.with_columns(
-        pl.when(no_customer).then(pl.lit("customer_id:not_null")).when(bad_age).then(pl.lit("age:range")).alias("rule")
+        pl.when(bad_age).then(pl.lit("age:range")).when(no_customer).then(pl.lit("customer_id:not_null")).alias("rule")
     ).collect(engine="streaming")
     rejected = rows.filter(pl.col("rule").is_not_null())
     clean = (

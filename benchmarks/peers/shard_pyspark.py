@@ -20,7 +20,7 @@ def main(out: Path, day: str, files: list[str]) -> None:
     spark = session()
     started = time.perf_counter()
     raw = spark.read.schema(schema(KINDS)).options(**CSV).csv(files)
-    rules = {"customer_id:not_null": f.col("customer_id").isNull(), "age:range": ~f.col("age").between(*AGE)}
+    rules = {"age:range": ~f.col("age").between(*AGE), "customer_id:not_null": f.col("customer_id").isNull()}
     rule = f.coalesce(*(f.when(broken, name) for name, broken in rules.items()))
     events = raw.withColumn("rule", rule).withColumn("source_file", f.input_file_name())
     counted, written = Observation(), Observation()

@@ -43,7 +43,8 @@ def test_feature_stats_measures_raw_files_in_one_scan(orders: Path) -> None:
 @pytest.mark.parametrize("runner", ["inline", "local"])
 def test_the_statistics_of_a_small_file_load_nothing_heavy(orders: Path, runner: str) -> None:
     day = orders / "data" / "2026-01-05.csv"
-    day.write_text(day.read_text() + "2026-02-30 11:00:00,1,a,5000 ,0\n")
+    many = "".join(f"2026-01-05 11:00:00,{n},shop {n},{n / 100},0\n" for n in range(3000))
+    day.write_text(day.read_text() + many + "2026-02-30 11:00:00,1,a,5000 ,0\n")
     job = str(ROOT / "mrjobs" / "feature_stats.py")
     command = [sys.executable, "-X", "importtime", job, "--pipeline", "orders", "-r", runner, str(day)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

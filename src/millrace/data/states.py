@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from millrace.buffers import stored_numbers
+from millrace.buffers import array_of, stored_numbers, text_array
 from millrace.data.hashing import GOLDEN, fmix64, hash_texts
 from millrace.data.sketches import (
     EXACT_VALUES,
@@ -246,7 +246,7 @@ def unpack(data: bytes, arrays: int | None = None) -> tuple[dict[str, Any], list
 def hash_keys(kind: Kind, keys: Sequence[Value]) -> npt.NDArray[np.uint64]:
     """The hashes of counted values, equal to those that a batch's values get."""
     if kind == "string":
-        return hash_texts(pa.array(keys, pa.string()))
+        return hash_texts(text_array(map(str, keys)))
     if kind == "float":
         bits = (np.array(keys, np.float64) + 0.0).view(np.uint64)
     else:
@@ -303,5 +303,5 @@ def _text_state(
 def _frequent(values: pa.Array, counts: Counts) -> ValueCounts:
     """ValueCounts.of without making Python texts of the values that it drops."""
     places = ValueCounts.of(np.arange(len(values)), counts)
-    kept = values.take(pa.array(list(places.counts), pa.int64())).to_pylist()
+    kept = values.take(array_of(np.fromiter(places.counts, np.int64, len(places.counts)))).to_pylist()
     return ValueCounts(dict(zip(kept, places.counts.values(), strict=True)), places.error)

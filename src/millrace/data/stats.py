@@ -91,7 +91,7 @@ class Stats:
             self._columns = {}
             for name, kind in self.kinds.items():
                 by_class = {key: states[name] for key, states in self.states.items() if name in states}
-                total = reduce(ColumnState.merge, by_class.values(), ColumnState(kind))
+                total = reduce(ColumnState.merge, by_class.values()) if by_class else ColumnState(kind)
                 self._columns[name] = ColumnStats(name, total, by_class)
         return self._columns
 
