@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mrjob.sim import _sort_lines_in_memory
 
 from millrace.data.raw import Split
 from millrace.errors import RequestError
-from millrace.mapreduce.manifest import ManifestRunner
+from millrace.mapreduce.manifest import ManifestRunner, balance
 from millrace.mapreduce.tasks import Task, job_reference, task_server
 from millrace.without_pyspark import without_pyspark
 
@@ -53,6 +54,19 @@ class LocalRunner(ManifestRunner, LocalMRJobRunner):
 
     def _run_mapper_and_combiner_func(self, step_num: int, task_num: int, map_split: object) -> Task:
         return self._run_task_func("mapper", step_num, task_num, map_split)
+
+    def _split_reducer_input(self, step_num: int) -> int:
+        """Places the keys on as many tasks as there are processors, balanced; very many of them as mrjob does."""
+        path = Path(self._sorted_reducer_input_path(step_num))
+        if path.stat().st_size > SORT_IN_MEMORY:
+            return int(super()._split_reducer_input(step_num))
+        lines = path.read_bytes().splitlines(keepends=True)
+        keys = [b"".join(group) for _, group in groupby(lines, key=lambda line: line.partition(b"\t")[0])]
+        groups = balance([len(key) for key in keys], self._num_cores())
+        for group, file in zip(groups, self._yield_split_fileobjs("reducer", step_num), strict=False):
+            with file:
+                file.writelines(keys[index] for index in group)
+        return len(groups)
 
     def _run_multiple(self, tasks: Iterable[Task], num_processes: int | None = None) -> None:
         with task_server() as server:
