@@ -48,9 +48,12 @@ def place(tmp_path: Path, minio: Any, hadoop: Any, emr: Any, monkeypatch: pytest
     for back in range(12):
         write_day(tmp_path, FIRST + timedelta(days=back))
     copy_folder(tmp_path / "data", f"{root}/raw")
-    (tmp_path / "pipelines" / "orders.yaml").write_text(PIPELINE.replace("data/*.csv", f"{root}/raw/*.csv"))
+    (tmp_path / "pipelines" / "waits.yaml").write_text(
+        PIPELINE.replace("name: orders", "name: waits").replace("data/*.csv", f"{root}/raw/*.csv")
+    )
     steps = {
         "root": root,
+        "work": f"s3://{minio.bucket}/_work",  # one worker environment for all tests
         "runner": "emr",
         "tasks": 1,
         "s3": {"endpoint": minio.endpoint, "region": minio.region},
@@ -70,6 +73,9 @@ def place(tmp_path: Path, minio: Any, hadoop: Any, emr: Any, monkeypatch: pytest
     yield root
     client = boto3.client("emr")
     client.terminate_job_flows(JobFlowIds=clusters(client, root))
+    run = open_run("waits", NIGHT, profile="steps")
+    for name in held(run):
+        remove(f"{work_folder(run.cluster())}/{name}")
     remove(root)
 
 
@@ -96,14 +102,14 @@ def until(met: Callable[[], bool]) -> None:
 
 def state(airflow: AirflowClient, run: str, task: str) -> str:
     """The state of a task."""
-    return str(airflow.tasks("orders_train", run)[task]["state"])
+    return str(airflow.tasks("waits_train", run)[task]["state"])
 
 
 def held(run: Run) -> list[str]:
-    """What is in the work folder, the worker environment aside."""
+    """What this pipeline has in the work folder."""
     system, path, _ = filesystem(work_folder(run.cluster()))
     selector = pafs.FileSelector(path, allow_not_found=True)
-    return [info.base_name for info in system.get_file_info(selector) if info.base_name != "_packs"]
+    return [info.base_name for info in system.get_file_info(selector) if info.base_name.startswith("waits-")]
 
 
 def test_each_step_is_submitted_once_though_its_task_is_cleared_and_all_of_airflow_killed(
@@ -113,12 +119,12 @@ def test_each_step_is_submitted_once_though_its_task_is_cleared_and_all_of_airfl
     airflow = up.start(home, progress=print)
     try:
         rest = airflow.client()
-        rest.wait_for_dag("orders_train")
-        rest.switch("orders_train", on=True)
-        night = rest.trigger("orders_train", {"date": NIGHT})
+        rest.wait_for_dag("waits_train")
+        rest.switch("waits_train", on=True)
+        night = rest.trigger("waits_train", {"date": NIGHT})
         until(lambda: state(rest, night, "check") == "deferred")
         body = {"dry_run": False, "dag_run_id": night, "task_ids": ["check"], "only_failed": False}
-        rest.request("POST", "/dags/orders_train/clearTaskInstances", body=body)
+        rest.request("POST", "/dags/waits_train/clearTaskInstances", body=body)
 
         until(lambda: state(rest, night, "clean") == "deferred")
         for pid in airflow.pids:
@@ -127,16 +133,16 @@ def test_each_step_is_submitted_once_though_its_task_is_cleared_and_all_of_airfl
         airflow.stop()
     with up.start(home, progress=print) as airflow:
         rest = airflow.client()
-        rest.wait("orders_train", night, timeout=PATIENCE, progress=lambda *told: print(*told))
-        tasks = rest.tasks("orders_train", night)
+        rest.wait("waits_train", night, timeout=PATIENCE, progress=lambda *told: print(*told))
+        tasks = rest.tasks("waits_train", night)
         assert {name: task["state"] for name, task in tasks.items()} == dict.fromkeys(
             [*TRAINING, "announce"], "success"
         )
-        log = rest.log("orders_train", night, "shard", tasks["shard"]["try_number"])
+        log = rest.log("waits_train", night, "shard", tasks["shard"]["try_number"])
         assert log.index("waiting for step") < log.index("is COMPLETED") < log.index("shard done in")
         assert "shard: 1 map tasks, " in log
 
-    run = open_run("orders", NIGHT)
+    run = open_run("waits", NIGHT)
     steps = [step for name in clusters(client, place) for step in client.list_steps(ClusterId=name)["Steps"]]
     submitted = Counter(step["Name"].split("-")[1] for step in steps)
     expected = ["check", "clean", "shard", "featurestats", "countpopulation", "samplerows"]
@@ -145,7 +151,7 @@ def test_each_step_is_submitted_once_though_its_task_is_cleared_and_all_of_airfl
 
     monkeypatch.setenv("MILLRACE_HOME", str(tmp_path / "inline"))
     monkeypatch.delenv("MILLRACE_PROFILE")
-    inline = open_run("orders", NIGHT, options={"runner": "inline"})
+    inline = open_run("waits", NIGHT, options={"runner": "inline"})
     run_stages(inline, "check", "sample")
     for table in ("clean", "sharded", "sample"):
         assert run.table(table).read().to_pylist() == inline.table(table).read().to_pylist(), table
@@ -154,8 +160,8 @@ def test_each_step_is_submitted_once_though_its_task_is_cleared_and_all_of_airfl
 def test_a_step_that_failed_while_its_task_waited_is_told_and_the_next_attempt_submits_another(
     place: str, client: Any
 ) -> None:
-    run_stages(open_run("orders", NIGHT, options={"runner": "inline"}), "check", "shard")
-    run = open_run("orders", NIGHT)
+    run_stages(open_run("waits", NIGHT, options={"runner": "inline"}), "check", "shard")
+    run = open_run("waits", NIGHT)
     spoiled = spoil(run.table("sharded"))
     deferred = replace(run, deferral=Deferral())
     with pytest.raises(StepRunning) as first:

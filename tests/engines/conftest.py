@@ -101,11 +101,12 @@ def settings(
     found = profile(runner, root, variables)
     python = os.path.realpath(sys.executable)
     if runner == "emr":
+        found["work"] = "s3://millrace/_work"  # one worker environment for all tests
         found["emr"] = {"python": python, "pool": own, "poll_seconds": 1}
         found["emr"] |= {"service_role": "service", "instance_profile": "instance"}
     if runner == "hadoop":
         found |= {
-            "work": f"{hadoop.namenode}/engines",
+            "work": f"{hadoop.namenode}/millrace/_work",
             "hadoop": {"bin": str(hadoop.bin), "streaming_jar": str(hadoop.streaming_jar), "python": python},
         }
         if store == "s3":  # the first attempt of every task is killed where it has done its work, and tells of it
