@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from millrace.data import native
 from millrace.data.raw import Split, read_split
 from millrace.errors import InputError, UncertainCut
 from millrace.mapreduce.cuts import find_cuts
@@ -82,6 +83,7 @@ def test_guessed_splits_give_the_rows_of_the_file_or_are_refused(lines: list[str
         assert rows(guessed) == rows(plan_splits([file], pipeline(), 1 << 20, open_file=lambda _: io.BytesIO(text)))
 
 
+@pytest.mark.skipif(not native.available(), reason="left out: guessed cuts, as nothing compiled the kernels in C")
 def test_a_cut_in_a_quoted_field_is_noticed() -> None:
     text = b'a,b\n1,2\n"\n","\n"\n3,4\n'
     splits = plan_splits([RawBytes(len(text))], pipeline(), 9, numbered=False, open_file=lambda _: io.BytesIO(text))
@@ -90,6 +92,7 @@ def test_a_cut_in_a_quoted_field_is_noticed() -> None:
         list(read_split(splits[0], pipeline(), lambda _: io.BytesIO(text)))
 
 
+@pytest.mark.skipif(not native.available(), reason="left out: guessed cuts, as nothing compiled the kernels in C")
 def test_little_is_read_to_guess() -> None:
     text = b"a,b\n" + b"1,2\n" * 1_000_000
     read: list[int] = []
