@@ -12,7 +12,7 @@ export PYTHONPATH :=
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-$(VENV)/.installed: requirements.lock pyproject.toml requirements-uv.txt src/millrace/data/_text.c src/millrace/data/_values.c
+$(VENV)/.installed: requirements.lock pyproject.toml requirements-uv.txt $(wildcard src/millrace/data/*.[ch])
 	@command -v $(PYTHON) >/dev/null || { echo "expected Python 3.11 as '$(PYTHON)', found none; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.txt

@@ -93,7 +93,7 @@ def main(
 def pipeline_text(place: Path, files: Sequence[str], lines: Mapping[str, str]) -> str:
     """The pipeline file for the files, which lie at RAW."""
     os.environ |= {"MILLRACE_PIPELINES": str(place / "pipelines"), "MILLRACE_HOME": str(place / "home")}
-    write_pipeline_file(NAME, list(files))
+    write_pipeline_file(NAME, list(files), pipelines_folder(), label=None, force=True)
     text = (pipelines_folder() / f"{NAME}.yaml").read_text("utf-8")
     for key, value in lines.items():
         text = re.sub(rf"(?m)^{key}:.*\n(?:[ #].*\n)*", "", text) + f"{key}: {value}\n"

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 def _kernels() -> Any:
     try:
-        modules = [import_module(f"millrace.data.{name}") for name in ("_text", "_values")]
+        modules = [import_module(f"millrace.data.{name}") for name in ("_records", "_cells", "_values")]
     except ImportError:
         return None
     return SimpleNamespace(**{name: value for module in modules for name, value in vars(module).items()})
