@@ -323,12 +323,7 @@ def test_mapper_reads_a_manifest_as_hadoop_hands_it_over(splits: list[Split], tm
     assert b"reporter:counter:millrace,splits,1" in job.stderr.getvalue()
 
 
-def test_warm_jobs_are_quick(splits: list[Split]) -> None:
-    run_job(Where, plan(), splits[:4], runner="local", tasks=4)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        run_job(Where, plan(), splits[:4], runner="local", tasks=4)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5  # 0.1 on an idle machine
+def test_the_next_job_finds_the_server_warm(splits: list[Split]) -> None:
+    first, second = (run_job(Where, plan(), splits[:4], runner="local", tasks=4) for _ in range(2))
+    assert {where["server"] for _, where in first} == {where["server"] for _, where in second}
     assert len(tasks_module._idle) == 1
