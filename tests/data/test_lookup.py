@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -100,20 +99,17 @@ def test_a_key_that_spans_row_groups_is_found_whole(tmp_path: Path) -> None:
     assert read_rows(places, open_file)["n"].to_pylist() == list(range(100_000, 200_000))
 
 
-def test_sixty_days_answer_in_milliseconds(tmp_path: Path) -> None:
+def test_sixty_days_are_answered_from_their_indexes(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     table = pa.table({"user": random.integers(0, 5_000, 2_000), "n": range(2_000)})
     plan = ShardPlan(by="user", key_type="int64", shards=1)
     parts = write(tmp_path, plan, {f"day-{number:02d}": table for number in range(60)}, index=True)
+    opened: list[str] = []
 
     def open_file(path: str) -> Any:
+        opened.append(path)
         return pa.memory_map(str(tmp_path / path))
 
-    key = table["user"][0].as_py()
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        places = lookup(parts, plan, key, open_file)
-        seconds.append(time.perf_counter() - start)
+    places = lookup(parts, plan, table["user"][0].as_py(), open_file)
     assert len(places) == 60
-    assert min(seconds) < 0.2  # 20 ms on an idle machine
+    assert sorted(opened) == sorted(index_path(part.path) for part in parts)
