@@ -96,7 +96,7 @@ def test_text_said_to_be_trimmed_is(cells: list[str]) -> None:
 
 
 @given(st.lists(st.tuples(CELL, CELL, CELL, CELL, st.sampled_from(["a", "", " b ", "0x1", "NA"])), max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_cells_are_read_as_without_kernels(rows: list[tuple[str, ...]]) -> None:
     data = ("i,l,f,t,s\n" + "".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows)).encode()
     split = Split("x.csv", "csv", 0, len(data), 1, None, None, len(data))
