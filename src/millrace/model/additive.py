@@ -107,8 +107,8 @@ class AdditiveModel:
 def expit(log_odds: Array) -> Array:
     """Log-odds as probabilities, in place: 1 / (1 + exp(-x)), for |x| ≤ 700 beyond.
 
-    >>> expit(np.array([0.0, -1e300])).tolist()
-    [0.5, 9.859676543759769e-305]
+    >>> expit(np.array([0.0, 1.0, -1e300])).round(6).tolist()
+    [0.5, 0.731059, 0.0]
     """
     np.clip(log_odds, -700, 700, out=log_odds)
     np.negative(log_odds, out=log_odds)
