@@ -7,6 +7,7 @@ import math
 from datetime import date, datetime
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -461,3 +462,19 @@ def test_clean_rows_are_clean(found: list[dict[str, Any]]) -> None:
         for second in clean_batch(again, SPLIT, LAW_PLAN, LAWS):
             assert second.batch.equals(part.batch)
             assert (second.counts.changes, second.counts.quarantined) == ({}, {})
+
+
+def test_frequent_words_have_the_same_bytes_whatever_the_order_of_merging() -> None:
+    from itertools import permutations
+
+    from millrace.data.clean_groups import _MostFrequent
+
+    def dumped(words: tuple[str, ...]) -> str:
+        merged = _MostFrequent()
+        for word in words:
+            one = _MostFrequent()
+            one.update(pl.Series("word", [word] * len(word)))
+            merged.merge(one)
+        return merged.dump()
+
+    assert len({dumped(words) for words in permutations(["a", "é", "", "q", "ddddd"])}) == 1
