@@ -144,7 +144,7 @@ def run(
 
     opened = open_run(name, date, profile=profile, options=options, say=say)
     if opened.runner() == "local":
-        prestart()
+        prestart(fork=False)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
     documents = [result.model_dump(mode="json") for result in results]

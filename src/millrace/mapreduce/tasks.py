@@ -320,14 +320,15 @@ def task_server() -> Iterator[TaskServer]:
         _idle.append(server)
 
 
-def prestart() -> None:
-    """Forks a server from this process, which may have imported modules but done nothing yet: the first job finds it.
+def prestart(*, fork: bool) -> None:
+    """Starts a server that the first job finds.
 
-    That takes milliseconds, where an interpreter takes the time of all imports once more. What has threads by then,
-    BLAS and jemalloc, knows of forks.
+    With `fork`, from this process, which may have imported modules but done nothing yet: that takes milliseconds, where
+    an interpreter takes the time of all imports once more. What has threads by then, BLAS and jemalloc, knows of forks.
+    A process that did anything else may have threads that don't, and a fork of it might wait for ever.
     """
     if not _idle and hasattr(os, "fork"):
-        _idle.append(TaskServer(fork=True))
+        _idle.append(TaskServer(fork=fork))
 
 
 def close_servers() -> None:

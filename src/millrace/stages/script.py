@@ -50,7 +50,7 @@ def run_script(job: type[ColumnJob]) -> None:
     try:
         options = _parse(job)
         if options.runner == "local":
-            prestart()
+            prestart(fork=True)
         run_by_hand(job, options)
     except MillraceError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
