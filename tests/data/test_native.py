@@ -28,7 +28,15 @@ from millrace.spec import Pipeline
 PIECES = ["a", "bc", ",", '"', '""', '",', ',"', '"\n', "\n", "\r", "\r\n", " ", "\0", "é", "\u00a0", "\u3000", "7"]
 TEXT = st.lists(st.sampled_from(PIECES), max_size=40).map("".join)
 CELLS = "0 1 -1 +7 42 3.0 1e3 0x1f 1e400 inf nan NaN -0.0 .5 5. 128 99999999999999999999 NA x 1e5"
+CELLS += " 007 - -. 1e 1e-22 1E+23 1e4294967301 9007199254740991 9007199254740993.0 0.000000000000000000012"
 TIMES = ["2018-04-01", "2018-04-01 10:00:00", "2018-02-30", "0000-01-01", "2018-04-01T10:00:00Z"]
+TIMES += [
+    "2000-02-29T23:59:59.5",
+    "1900-02-29",
+    "0001-01-01 00:00:00.000001",
+    "9999-12-31 23:59:60",
+    "2018-04-01 10:00",
+]
 CELL = st.sampled_from([*CELLS.split(), *TIMES, "", " 4", "4 ", "\u00a05"])
 PIPELINE = Pipeline.model_validate(
     {
@@ -114,6 +122,27 @@ def test_cells_are_read_as_without_kernels(rows: list[tuple[str, ...]]) -> None:
     assert found() == without_kernels(found)
 
 
+def test_a_null_word_with_a_quote_is_found() -> None:
+    pipeline = PIPELINE.model_copy(update={"source": PIPELINE.source.model_copy(update={"null_values": ['"']})})
+    data = b'i,l,f,t,s\n1,2,3,2018-04-01,""""\n1,2,3,2018-04-01,a\n'
+    split = Split("x.csv", "csv", 0, len(data), 1, None, None, len(data))
+    [raw] = read_split(split, pipeline, lambda _: io.BytesIO(data), columns=["s"], typed=True)
+    assert raw.batch["s"].to_pylist() == [None, "a"]
+
+
+def test_nothing_of_the_memory_shows_where_a_cell_is_missing() -> None:
+    data = b"NA,NA,NA,NA\n" * 1000
+    scanned = native.scan(data, 44, 34, final=True)
+    assert scanned is not None
+    types = {"a": pa.int8(), "b": pa.int64(), "c": pa.float64(), "d": pa.timestamp("us")}
+    found = native.parse(data, scanned, (44, 34), types, ["NA"])
+    assert found is not None
+    for column in found.columns.values():
+        assert column is not None
+        assert column.null_count == 1000
+        assert not any(column.buffers()[1].to_pybytes())
+
+
 TWO = Pipeline.model_validate(
     {
         "name": "p",
@@ -173,7 +202,7 @@ def test_many_distinct_values() -> None:
     assert (found.values.to_numpy()[found.places] == numbers).all()
 
 
-@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 2**15 - 1).map(lambda low: low)))
+@given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 2**15 - 1)))
 def test_registers(hashes: list[int]) -> None:
     array = np.array(hashes, np.uint64)
     assert (Distinct.of(array).registers == without_kernels(lambda: Distinct.of(array)).registers).all()

@@ -71,8 +71,8 @@ static int read_float(const uint8_t *p, const uint8_t *end, double *value) {
         int down = p < end && *p == '-', power = 0;
         p += p < end && (*p == '-' || *p == '+');
         first = p;
-        for (; p < end && (uint8_t)(*p - '0') <= 9; p++) power = power * 10 + (*p - '0');
-        if (p == first || p - first > 3) return 0;
+        for (; p < end && p - first < 3 && (uint8_t)(*p - '0') <= 9; p++) power = power * 10 + (*p - '0');
+        if (p == first) return 0;
         exponent += down ? -power : power;
     }
     if (p != end || digits > 18 || number >= 1ULL << 53 || exponent < -22 || exponent > 22) return 0;
@@ -120,6 +120,8 @@ static int read_time(const uint8_t *p, const uint8_t *end, int64_t *value) {
 }
 
 enum { SKIP, INT8, INT16, INT32, INT64, FLOAT64, TIME, TEXT }; /* as in native.py */
+
+static const int WIDTHS[] = {0, 1, 2, 4, 8, 8, 8, 0}; /* bytes of a number */
 
 typedef struct {
     int type, failed;
@@ -180,6 +182,15 @@ static inline void put(Column *column, int64_t row, const uint8_t *p, const uint
     column->failed = 1;
 }
 
+static inline void put_null(Column *column, int64_t row) {
+    column->valid[row >> 3] &= (uint8_t)~(1 << (row & 7));
+    column->nulls++;
+    if (column->type == TEXT)
+        column->offsets[row + 1] = column->filled;
+    else
+        memset(column->values + row * WIDTHS[column->type], 0, (size_t)WIDTHS[column->type]);
+}
+
 static inline void put_text(Column *column, int64_t row, const Cell *cell, int quote) {
     uint8_t *to = column->values + column->filled;
     if (!cell->doubled) {
@@ -236,10 +247,8 @@ static int64_t parse_records(Text *t, Parse *parse, int64_t records) {
             if (read_cell(t, p, &cell) != WHOLE) return -1;
             if (cells < parse->columns && parse->column[cells].type != SKIP && !parse->column[cells].failed) {
                 Column *column = parse->column + cells;
-                if (is_null(&parse->nulls, cell.begin, cell.end) && !cell.doubled) {
-                    column->valid[row >> 3] &= (uint8_t)~(1 << (row & 7));
-                    column->nulls++;
-                    if (column->type == TEXT) column->offsets[row + 1] = column->filled;
+                if (is_null(&parse->nulls, cell.begin, cell.end)) {
+                    put_null(column, row);
                 } else if (column->type == TEXT) {
                     put_text(column, row, &cell, t->quote);
                     column->padded |= is_padded(cell.begin, cell.end);
@@ -272,7 +281,6 @@ static int64_t parse_records(Text *t, Parse *parse, int64_t records) {
 }
 
 static int open_column(Column *column, int64_t records, Py_ssize_t size) {
-    static const int WIDTHS[] = {0, 1, 2, 4, 8, 8, 8, 0};
     if (column->type == SKIP) return 1;
     column->values_object =
         PyBytes_FromStringAndSize(NULL, column->type == TEXT ? size : records * WIDTHS[column->type]);
@@ -298,7 +306,7 @@ static PyObject *close_column(Column *column) {
     return Py_BuildValue("OOOLi", column->values_object, offsets, valid, column->nulls, column->padded);
 }
 
-/* parse(data, delimiter, quote, records, types of the columns, null words)
+/* parse(data, delimiter, quote, records, types of the columns, null words, none of which holds a quote)
    → (rows, columns, ragged records) or None; a column: None where it is skipped, False where a cell of it can't be read
    as its type, else (values or text, offsets or None, validity or None, nulls, whether a text has white space at an
    end) */
@@ -312,6 +320,10 @@ static PyObject *py_parse(PyObject *self, PyObject *args) {
     Parse parse = {.columns = types.len, .nulls = {.count = PyTuple_GET_SIZE(nulls)}};
     Text text = {data.buf, (const uint8_t *)data.buf + data.len, delimiter, quote, 0};
     int64_t rows = -1;
+    if (data.len > INT32_MAX) { /* offsets of texts reach no further */
+        found = Py_NewRef(Py_None);
+        goto end;
+    }
     parse.column = calloc((size_t)types.len + 1, sizeof(Column));
     parse.nulls.words = calloc((size_t)parse.nulls.count + 1, sizeof(Word));
     if (parse.column == NULL || parse.nulls.words == NULL) {

@@ -90,12 +90,17 @@ def parse(
 ) -> Parsed | None:  # fmt: skip
     """The columns of text that `scan` found sound; `types` names them in their order, None: not wanted.
 
+    None where a null word holds a quote: cells are compared with them as they are written.
+
     A type is one of `CODES`. What is read is read as Arrow's reader does; not read are a number with a plus sign, more
     than 18 digits or 2^53 different ones, times other than ``2018-04-01`` and ``2018-04-01 10:00:00.000001``.
     """
+    delimiter, quote = dialect
+    if quote is not None and any(chr(quote) in word for word in null_words):
+        return None
     codes = bytes(0 if kind is None else CODES[kind] for kind in types.values())
     words = tuple(word.encode() for word in null_words)
-    found = kernels.parse(data, dialect[0], -1 if dialect[1] is None else dialect[1], scanned.records, codes, words)
+    found = kernels.parse(data, delimiter, -1 if quote is None else quote, scanned.records, codes, words)
     if found is None:
         return None
     rows, columns, ragged = found
