@@ -50,6 +50,12 @@ def test_cut_at_the_first_record_end_behind_the_split_size(tmp_path: Path) -> No
     assert cuts(plan_splits(files, pipeline(), 1000)) == [(0, 25, 1)]
 
 
+def test_files_are_cut_where_the_system_tells_no_affinity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity")
+    files = write(tmp_path, "x.csv", b"a,b\n1,2\n3,4\n5,6\n")
+    assert cuts(plan_splits(files, pipeline(), 10)) == [(0, 12, 1), (12, 4, 3)]
+
+
 LINE = st.sampled_from(["1,2\n", '"3\n\n4",5\n', "\n", '"\n","\n","\n"', "6,7", '",', "a,é\r\n", "\r"])
 
 

@@ -6,7 +6,6 @@ a quoted field; then the piece before it doesn't end between two records, and th
 
 from __future__ import annotations
 
-import os
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from millrace.cores import available_cores
 from millrace.data import native
 from millrace.data.bytestream import plain_chunks
 from millrace.data.delimited import dialect_of, match_header, read_header
 from millrace.data.jsonlines import LINES
 from millrace.data.raw import OpenFile
-from millrace.data.records import MAX_RECORD, Block, Dialect, record_blocks
+from millrace.data.records import MAX_RECORD, Block, Dialect, Positions, record_blocks
 from millrace.data.textfile import HEAD, encoding_name, refuse_binary
 from millrace.spec import Pipeline
 
@@ -115,7 +115,7 @@ def _pieces(path: str, first: int, size: int, dialect: Dialect, open_file: OpenF
             return None
         return Piece(nominal + start, nominal + end, scanned.records)
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         found = list(pool.map(piece, range(first, size, PIECE)))
     return None if any(each is None for each in found) else [each for each in found if each is not None]
 
@@ -127,9 +127,8 @@ def _cuts_of_pieces(handle: Any, pieces: Sequence[Piece], dialect: Dialect, spli
             handle.seek(piece.start)
             data = handle.read(piece.end - piece.start)
             scanned = native.scan(data, dialect.delimiter, dialect.quote, final=True)
-            for cut in _cuts_of_block(
-                Block(data, scanned=scanned, dialect=dialect), piece.start, row, start, split_size
-            ):
+            _, ends = Block(data, scanned=scanned, dialect=dialect).bounds()
+            for cut in _cuts_of_block(ends, piece.start, row, start, split_size):
                 start = cut[0]
                 yield cut
         row += piece.records
@@ -138,17 +137,18 @@ def _cuts_of_pieces(handle: Any, pieces: Sequence[Piece], dialect: Dialect, spli
 def _cuts_in_order(chunks: Iterator[bytes], position: int, dialect: Dialect, split_size: int) -> Iterator[Cut]:
     row, start = 1, 0
     for block in record_blocks(chunks, dialect):
+        _, ends = block.bounds()
         if block.length is None:
-            for cut in _cuts_of_block(block, position, row, start, split_size):
+            for cut in _cuts_of_block(ends, position, row, start, split_size):
                 start = cut[0]
                 yield cut
-        row += len(block.bounds()[1])
+        row += len(ends)
         position += block.size
 
 
-def _cuts_of_block(block: Block, position: int, row: int, start: int, split_size: int) -> Iterator[Cut]:
-    """The cuts in a block that begins at `position` with record `row`; `start` is the last cut before it."""
-    _, ends = block.bounds()
+def _cuts_of_block(ends: Positions, position: int, row: int, start: int, split_size: int) -> Iterator[Cut]:
+    """The cuts in a block that begins at `position` with record `row`, by the ends of its records; `start` is the last
+    cut before it."""
     taken = 0
     while taken < len(ends):
         index = max(taken, int(np.searchsorted(ends, start + split_size - position)))

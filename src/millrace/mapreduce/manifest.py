@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mrjob.sim import SimMRJobRunner
 
+from millrace.cores import available_cores
 from millrace.data.raw import Split
 from millrace.data.split import COMPRESSED_WEIGHT
 
@@ -69,8 +69,3 @@ class ManifestRunner(SimMRJobRunner):
         """All lines of the job's output, sorted: the same whatever the number of tasks."""
         folder = Path(self._output_dir)
         return sorted(line for part in sorted(folder.glob("part-*")) for line in part.read_bytes().splitlines())
-
-
-def available_cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
+from millrace.cores import available_cores
+
 
 def free_cores() -> int:
     """Cores that nothing else used in the last minute: at least 1, and one less than there are."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     return max(1, min(cores - 1, round(cores - os.getloadavg()[0])))
 
 

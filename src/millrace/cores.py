@@ -1,0 +1,10 @@
+"""The processors that there are."""
+
+from __future__ import annotations
+
+import os
+
+
+def available_cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
