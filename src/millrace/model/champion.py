@@ -12,7 +12,6 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from millrace.model.registry import CHAMPION, HISTORY, Registry, Version, plain, scorer_of
@@ -37,13 +36,8 @@ def find_champion(uri: str, artifacts: Path | str, name: str) -> tuple[int, str]
 
     None before the first promotion. Raises ServiceError where the registry doesn't answer.
     """
-    found = _in_file(Path(uri.removeprefix(SQLITE)), name) if uri.startswith(SQLITE) else None
-    if found is not None:
-        version, folder = found
-        return version, scorer_of(folder)
-    registry = Registry(uri, artifacts)
-    champion = registry.champion(name)
-    return None if champion is None else (champion, registry.scoring_folder(name, champion))
+    facts = champion_facts(uri, artifacts, name)
+    return None if facts is None else (facts[0].version, scorer_of(facts[0].folder))
 
 
 def champion_facts(uri: str, artifacts: Path | str, name: str) -> tuple[Version, list[int]] | None:
@@ -55,7 +49,8 @@ def champion_facts(uri: str, artifacts: Path | str, name: str) -> tuple[Version,
         path = Path(uri.removeprefix(SQLITE))
         if not path.is_file():
             return None
-        with contextlib.suppress(sqlite3.Error), _opened(path) as file:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as file:
             return _facts(file, name)
     registry = Registry(uri, artifacts)
     champion = registry.champion(name)
@@ -75,21 +70,3 @@ def _facts(file: sqlite3.Connection, name: str) -> tuple[Version, list[int]] | N
     aliases = tuple(alias for (alias,) in file.execute(ALIASES, (name, version)))
     found = Version(name, int(version), plain(str(source)), aliases, metrics, tags)
     return found, [int(former) for former in json.loads(history[0])] if history else []
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
-        yield file
-
-
-def _in_file(path: Path, name: str) -> tuple[int, str] | None:
-    """Version and source, as MLflow 3 stores them; None where there is no file, no champion, or another layout."""
-    if not path.is_file():
-        return None
-    try:
-        with _opened(path) as file:
-            row = file.execute(QUERY, (name, CHAMPION)).fetchone()
-    except sqlite3.Error:
-        return None
-    return None if row is None else (int(row[0]), str(row[1]))

@@ -424,9 +424,8 @@ def plain(uri: str) -> str:
     return unquote(parsed.path) if parsed.scheme == "file" else uri
 
 
-def scorer_of(source: str) -> str:
-    """The folder to score with, of a model version by its source: the compressed scorer's, else the model's."""
-    folder = plain(source)
+def scorer_of(folder: str) -> str:
+    """The folder to score with, by the model's: that of its compressed scorer where there is one, else its own."""
     scorer = _beside(folder)
     return scorer if exists(f"{scorer}/{JSON}") else folder
 
