@@ -86,19 +86,21 @@ class _Gathered:
 
     stats: Stats
     batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: int = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
         if not self.batches and 2 * batch.num_rows >= ROWS_AT_ONCE:
             self.stats.update(batch)
             return
         self.batches.append(batch)
-        if sum(each.num_rows for each in self.batches) >= ROWS_AT_ONCE:
+        self.rows += batch.num_rows
+        if self.rows >= ROWS_AT_ONCE:
             self.close()
 
     def close(self) -> Stats:
         if self.batches:
             self.stats.update(pa.Table.from_batches(self.batches).combine_chunks())
-            self.batches = []
+            self.batches, self.rows = [], 0
         return self.stats
 
 
