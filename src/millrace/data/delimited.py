@@ -1,7 +1,7 @@
 """csv and tsv: blocks of whole records flow in, string columns under the pipeline's names flow out.
 
-Flawed records are taken out of a block first; Arrow parses the others in one call, and names those with too few or too
-many fields.
+A sound block is parsed by the kernels (`millrace.data.native`). Of any other, flawed records are taken out first, and
+Arrow parses the rest in one call. Either names the records with too few or too many fields.
 """
 
 from __future__ import annotations
@@ -181,8 +181,7 @@ class _Parser:
         self.null_values = pipeline.source.null_values
         self.dialect = dialect_of(pipeline)
         self.schema = pa.schema([(name, pa.string()) for name in self.wanted])
-        known = {name: kind for name, kind in types.items() if kind in native.CODES}
-        self.types = {name: known.get(name, pa.string()) if name in self.wanted else None for name in self.names}
+        self.types = {name: types.get(name, pa.string()) if name in self.wanted else None for name in self.names}
 
     def parse(self, block: Block, first_row: int, encoding: str) -> tuple[RawBatch, int]:
         """The batch of a block, and how many records the block holds."""

@@ -75,7 +75,7 @@ def _read(
 
 
 def plain_types(pipeline: Pipeline, text: Collection[str]) -> dict[str, pa.DataType]:
-    """The columns that Arrow's reader may turn into their types, as nothing but that is asked of their text.
+    """The columns that a reader may turn into their types at once, as nothing but that is asked of their text.
 
     Not those whose `text` is needed, nor those with values to map, units, or formats of their own.
     """
@@ -83,7 +83,7 @@ def plain_types(pipeline: Pipeline, text: Collection[str]) -> dict[str, pa.DataT
     return {
         name: TYPES[column.type]
         for name, column in pipeline.columns.items()
-        if column.type in ("int8", "int16", "int32", "int64", "float32", "float64", "timestamp")
+        if column.type in ("int8", "int16", "int32", "int64", "float64", "timestamp")
         and name not in text
         and (column.formats or ["iso"]) == ["iso"]
         and not (rules[name].map or rules[name].case or rules[name].spelling or rules[name].unit)
