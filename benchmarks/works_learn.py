@@ -52,7 +52,7 @@ def sample(bench: Bench) -> Work:
         ),
     ]
     goals = (Goal(1.2, ("Polars",)),)
-    return Work("sample", f"stratified sample of {rows:,}", contenders, goals, lambda answers: _unlike(answers))
+    return Work("sample", f"stratified sample of {rows:,}", contenders, goals, _unlike)
 
 
 def score_logistic(bench: Bench) -> Work:

@@ -35,7 +35,7 @@ STATUS = re.compile(r"subprocess failed with code (\d+)|terminated with code: (\
 OTHER_INTERPRETER = re.compile(r"the worker environment is for (.+?), but this node has (.+)")
 NO_PROGRAM = re.compile(r'Cannot run program "([^"]+)"')
 NO_ARCHIVE = re.compile(
-    rf"(?:No such file or directory|[Ff]ile does not exist|FileNotFoundException)\W.*?(\S+/{FOLDER}/\w[\w.-]*[\w])"
+    rf"(?:No such file or directory|[Ff]ile does not exist|FileNotFoundException)\W.*?(\S+/{FOLDER}/\w[\w.-]*\w)"
     rf"|(\S+/{FOLDER}/\w[\w.-]*\w)\S* does not exist"
 )
 MEMORY = re.compile(
@@ -144,13 +144,12 @@ def _of_the_environment(text: str, profile: Profile) -> MillraceError | None:
     """No task began: the interpreter or its packages aren't there, or don't suit each other."""
     runner = profile.runner
     setting = f"{runner}.python of the profile {profile.name}"
-    python = {"hadoop": profile.hadoop.python, "emr": profile.emr.python}.get(runner) or profile.spark.python
     told = OTHER_INTERPRETER.search(text)
     if told or MISFIT in _statuses(text):
         return ProfileError(
             f"the interpreter of tasks on {runner} doesn't fit the worker environment",
             expected=told[1] if told else interpreter(),
-            found=told[2].strip() if told else f"another one as {python or 'python3'}",
+            found=told[2].strip() if told else f"another one as {getattr(profile, runner).python or 'python3'}",
             hint=f"let {setting} name such an interpreter, or pack on a machine like the nodes",
         )
     if missing := NO_PROGRAM.search(text):

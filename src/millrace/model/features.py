@@ -193,8 +193,8 @@ def labels(table: pa.RecordBatch | pa.Table, plan: FeaturePlan) -> tuple[np.ndar
     """
     assert plan.label is not None
     text = category_text(_one(table.column(plan.label)))
-    positive = _mask(pc.equal(text, plan.positive))
-    known = positive | _mask(pc.equal(text, plan.negative))
+    positive = flags(pc.equal(text, plan.positive))
+    known = positive | flags(pc.equal(text, plan.negative))
     return positive.astype(np.int8), known
 
 
@@ -297,10 +297,6 @@ def _column(batch: pa.RecordBatch | pa.Table, feature: Feature) -> pa.Array | No
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-
-
-def _mask(values: pa.BooleanArray) -> np.ndarray[Any, Any]:
-    return flags(values)
 
 
 def _numbers(values: pa.Array) -> FloatArray:
