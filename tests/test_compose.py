@@ -155,7 +155,9 @@ def test_airflow_has_the_settings_of_millrace_up():
 
 
 def test_airflow_has_the_components_of_millrace_up():
-    assert {name: SERVICES[name]["command"][1:] for name in AIRFLOW} == up.COMPONENTS
+    assert {name: SERVICES[name]["command"][1:] for name in AIRFLOW} == {
+        name: words for name, (_, *words) in up.COMPONENTS.items()
+    }
     assert {SERVICES[name]["command"][0] for name in AIRFLOW} == {"airflow"}
     assert environment("scheduler")["MILLRACE_PRELOAD"] == "1"
     assert f"airflow pools set millrace_jobs {up.POOL_SLOTS} " in SERVICES["init"]["command"][2]

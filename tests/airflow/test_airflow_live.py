@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -178,6 +180,24 @@ def test_what_the_form_says_reaches_the_stages(client: AirflowClient) -> None:
 def test_a_wrong_field_of_the_form_is_refused(client: AirflowClient, wrong: dict[str, Any]) -> None:
     with pytest.raises(ServiceError, match="400"):
         client.trigger("buys_train", wrong)
+
+
+def test_a_writer_that_waits_for_the_database_stops_no_other_request(
+    client: AirflowClient, airflow: up.Handle, airflow_place: Path
+) -> None:
+    with (
+        ThreadPoolExecutor() as others,
+        signed_in(airflow) as http,
+        contextlib.closing(sqlite3.connect(airflow_place / "home" / "airflow" / "airflow.db", timeout=60)) as database,
+    ):
+        database.execute("begin immediate")
+        refused = others.submit(client.trigger, "buys_train", {"runner": "spork"})
+        time.sleep(1)
+        assert http.get("/api/v2/version", timeout=10).is_success
+        assert not refused.done()
+        database.rollback()
+        with pytest.raises(ServiceError, match="400"):
+            refused.result()
 
 
 def test_a_failure_tells_its_cause_first_and_isn_t_tried_again(client: AirflowClient) -> None:

@@ -26,10 +26,10 @@ Progress = Callable[[str], None]
 POOL_SLOTS = 2
 COMPONENTS = {
     # logs of tasks are read from the folder: no log server, which would listen on every interface
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "dag-processor": ["dag-processor"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
-    "api-server": ["api-server"],
+    "scheduler": ["airflow", "scheduler", "--skip-serve-logs"],
+    "dag-processor": ["airflow", "dag-processor"],
+    "triggerer": ["airflow", "triggerer", "--skip-serve-logs"],
+    "api-server": ["millrace.airflow.api_server", "api-server"],
 }
 
 
@@ -235,7 +235,7 @@ def migrate(folder: Path, environment: dict[str, str]) -> None:
 
 def launch(folder: Path, environment: dict[str, str], lock: IO[str]) -> subprocess.Popen[bytes]:
     """Start the guard, and through it the components, in a session of their own."""
-    commands = {name: [sys.executable, "-m", "airflow", *words] for name, words in COMPONENTS.items()}
+    commands = {name: [sys.executable, "-m", *words] for name, words in COMPONENTS.items()}
     request = json.dumps({"commands": commands, "logs": str(folder / "logs")})
     for name in [*COMPONENTS, "guard"]:
         (folder / "logs" / f"{name}.log").write_bytes(b"")
