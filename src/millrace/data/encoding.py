@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from millrace.buffers import array_of, flags, stored_numbers
+from millrace.buffers import array_of, flags, scalar, stored_numbers
 from millrace.data import native
 from millrace.data.states import Kind
 from millrace.errors import InputError
@@ -65,6 +66,8 @@ def encode(array: pa.Array, kind: Kind) -> Encoded:
     if native.available():
         places, first, hashes = native.encode(plain)
         return Encoded(places, plain.take(array_of(first)), hashes)
+    if kind == "float":
+        plain = pc.add(plain, scalar(0.0))  # -0.0 is 0.0
     encoded = plain.dictionary_encode()
     return Encoded(_codes(encoded.indices), encoded.dictionary)
 
