@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of, flags
+from millrace.buffers import array_of, flags, without_dictionary
 from millrace.data.clean import clean_schema
 from millrace.data.holdout import Holdout
 from millrace.data.population import Population
@@ -225,8 +225,7 @@ class SampleRows(TeachingRows):
 
 def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Dictionaries of a part are its own: rows of several parts are shuffled without."""
-    columns = [each.dictionary_decode() if pa.types.is_dictionary(each.type) else each for each in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+    return pa.RecordBatch.from_arrays(list(map(without_dictionary, batch.columns)), batch.schema.names)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,15 @@ def array_of(values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(stored)])
 
 
+def without_dictionary(values: pa.Array) -> pa.Array:
+    """The values of an array, dictionary-encoded or not, one by one.
+
+    >>> without_dictionary(pa.array(["a", None, "a"]).dictionary_encode()).to_pylist()
+    ['a', None, 'a']
+    """
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
 def text_array(texts: Iterable[str | None]) -> pa.StringArray:
     """Texts as an Arrow array.
 

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import without_dictionary
 from millrace.data.check_condition import parse_condition
 from millrace.data.check_text import matches, parses_as_json, parses_as_time
 from millrace.data.expectations import columns_of, moment
@@ -53,10 +54,8 @@ def prepare(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _plain(column: pa.Array) -> pa.Array:
+    column = without_dictionary(column)
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.dictionary_decode()
-        kind = column.type
     if pa.types.is_floating(kind):
         wide = column.cast(pa.float64())
         return pc.add(pc.if_else(pc.is_nan(wide), pa.scalar(None, pa.float64()), wide), 0.0)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import flags
+from millrace.buffers import flags, without_dictionary
 from millrace.data.clean_limits import Range, allowed_values, make_range, not_allowed, rule_range
 from millrace.data.clean_plan import ColumnPlan, with_plan
 from millrace.data.clean_rejects import Mask, Rejection
@@ -186,7 +186,7 @@ class ColumnCleaner:
 
 
 def _plain(values: pa.Array) -> pa.Array:
-    return (values.dictionary_decode() if pa.types.is_dictionary(values.type) else values).cast(pa.string())
+    return without_dictionary(values).cast(pa.string())
 
 
 def _differ(before: pa.Array, after: pa.Array) -> pa.BooleanArray:

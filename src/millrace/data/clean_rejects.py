@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of
+from millrace.buffers import array_of, without_dictionary
 from millrace.data.hashing import canonical_text
 from millrace.data.split import RawBatch
 
@@ -126,8 +126,7 @@ def _table(**columns: pa.Array) -> pa.Table:
 
 
 def _text(values: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = without_dictionary(values)
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         import polars as pl
 

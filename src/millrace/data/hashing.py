@@ -38,7 +38,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from millrace.buffers import array_of
+from millrace.buffers import array_of, without_dictionary
 from millrace.data import native
 from millrace.errors import InputError
 
@@ -166,9 +166,7 @@ def _encode(array: pa.Array | pa.ChunkedArray) -> tuple[npt.NDArray[np.int64] | 
         if isinstance(array, pa.ChunkedArray):
             array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     if pa.types.is_boolean(array.type) or pa.types.is_null(array.type) or len(array) < _SHORT:
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
-        return None, array
+        return None, without_dictionary(array)
     if native.available() and pa.types.is_string(array.type):
         return None, array  # to hash a text takes less time than to look for it
     if native.available() and pa.types.is_int64(array.type):
