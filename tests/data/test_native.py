@@ -166,6 +166,7 @@ def test_any_dirt_is_read_as_without_kernels(lines: list[str]) -> None:
 
 
 @given(st.lists(st.none() | st.sampled_from(["", "a", "é", "b" * 31, "b" * 32, "b" * 33, "c" * 70])), st.integers(0, 3))
+@settings(deadline=None)
 def test_texts_have_the_specified_hashes(texts: list[str | None], start: int) -> None:
     array = pa.array(texts, pa.string())[start:]
     found = encode(array, "string")
