@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ADDED = ("row_id", "source_file", "data_interval", "shard")  # columns that say where a row came from, not what it is
 NULL_SHARD = 0
+PLACE = "__place"
 KeyValue = str | int | float
 Shards = npt.NDArray[np.int32]
 
@@ -147,14 +148,43 @@ def sort_and_deduplicate(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table,
         return table, 0
     shard = pipeline.shard
     frame = _frame(table)
-    order = total_order(frame.columns, pipeline)
-    frame = frame.with_row_index("__place").sort(order, nulls_last=False, maintain_order=True)
+    places, copies = _in_order(frame, total_order(frame.columns, pipeline))
     if shard and shard.deduplicate:
-        frame = _without_copies(frame)
+        places = places.filter(~copies)
         if shard.deduplicate.by:
-            frame = _without_same_keys(frame, shard.deduplicate, pipeline)
-    places = frame["__place"].to_arrow()
-    return table.take(places).combine_chunks(), table.num_rows - len(places)
+            places = _without_same_keys(frame, places, shard.deduplicate, pipeline)
+    return table.take(places.to_arrow()).combine_chunks(), table.num_rows - len(places)
+
+
+def _in_order(frame: pl.DataFrame, order: Sequence[str]) -> tuple[pl.Series, pl.Series]:
+    """The places of the rows in order, and which of them equals the one before it, where it came from aside.
+
+    Columns up to row_id come first: they leave few ties, and only tied rows are compared by all other columns. Equal
+    rows have equal row_id, so they are tied; unequal rows with one row_id are told apart.
+    """
+    import polars as pl
+
+    own = [name for name in frame.columns if name not in ADDED]
+    leading = list(order[: order.index("row_id") + 1]) if "row_id" in order else own
+    places = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).alias(PLACE)
+    ordered = frame.select(leading).with_columns(places).sort(leading, nulls_last=False, maintain_order=True)
+    same = ordered.select(_as_before(leading)).to_series()
+    tied = same | same.shift(-1, fill_value=False)
+    if not tied.any():
+        return ordered[PLACE], same
+    positions = tied.arg_true()
+    ties = frame[ordered[PLACE].gather(positions)].with_columns(ordered[PLACE].gather(positions))
+    ties = ties.sort(order, nulls_last=False, maintain_order=True)
+    copies = ties.select(_as_before([*own, "row_id"] if "row_id" in order else own)).to_series()
+    return ordered[PLACE].scatter(positions, ties[PLACE]), same.scatter(positions, copies)
+
+
+def _as_before(names: Sequence[str]) -> pl.Expr:
+    """Whether a row equals the one before it in the columns."""
+    import polars as pl
+
+    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in names)
+    return (same & (pl.int_range(pl.len()) > 0)).alias("same")
 
 
 def total_order(columns: Sequence[str], pipeline: Pipeline) -> list[str]:
@@ -168,32 +198,20 @@ def _time(pipeline: Pipeline) -> str | None:
     return pipeline.source.time or next(iter(pipeline.by_role("time")), None)
 
 
-def _without_copies(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows of the sorted frame that differ from the row before in any column of their own.
-
-    Equal rows have equal row_id, so they are neighbours; unequal rows with one row_id are compared on every column.
-    """
-    import polars as pl
-
-    own = [name for name in frame.columns if name not in ADDED and name != "__place"]
-    names = [*own, "row_id"] if "row_id" in frame.columns else own
-    same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in names)
-    return frame.filter(~same | (pl.int_range(pl.len()) == 0))
-
-
-def _without_same_keys(frame: pl.DataFrame, rule: Deduplicate, pipeline: Pipeline) -> pl.DataFrame:
-    """The first or last row of every group of equal keys, in the order the frame had."""
+def _without_same_keys(frame: pl.DataFrame, places: pl.Series, rule: Deduplicate, pipeline: Pipeline) -> pl.Series:
+    """Of the places, in order, those of the first or last row of every group of equal keys."""
     import polars as pl
 
     keys = list(rule.by or [])
     by = rule.order or _time(pipeline)
-    frame = frame.with_row_index("__order")
+    names = [*keys, by] if by is not None else keys
+    rows = frame.select(list(dict.fromkeys(names)))[places].with_columns(places).with_row_index("__order")
     keyed = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
-    ranked = frame.filter(keyed)
+    ranked = rows.filter(keyed)
     if by is not None:
         ranked = ranked.sort(by, "__order", descending=[rule.keep == "last", False], nulls_last=True)
     kept = ranked.unique(keys, keep="first", maintain_order=True)
-    return pl.concat([frame.filter(~keyed), kept]).sort("__order").drop("__order")
+    return pl.concat([rows.filter(~keyed), kept]).sort("__order")[PLACE]
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
