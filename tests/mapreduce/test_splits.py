@@ -98,6 +98,16 @@ def test_a_cut_in_a_quoted_field_is_noticed() -> None:
         list(read_split(splits[0], pipeline(), lambda _: io.BytesIO(text)))
 
 
+@pytest.mark.parametrize("size", range(1, 21))
+def test_a_header_of_several_lines_is_never_cut(size: int) -> None:
+    text = b'"a\nname",b\n1,2\n3,4\n'
+    names = {"a": Column(type="string", role="categorical", source="a\nname"), "b": pipeline().columns["b"]}
+    two_lines = pipeline().model_copy(update={"columns": names})
+    splits = plan_splits([RawBytes(len(text))], two_lines, size, numbered=False, open_file=lambda _: io.BytesIO(text))
+    raws = [raw for split in splits for raw in read_split(split, two_lines, lambda _: io.BytesIO(text))]
+    assert [row for raw in raws for row in raw.batch.to_pylist()] == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+
+
 @pytest.mark.skipif(not native.available(), reason="left out: guessed cuts, as nothing compiled the kernels in C")
 def test_little_is_read_to_guess() -> None:
     text = b"a,b\n" + b"1,2\n" * 1_000_000

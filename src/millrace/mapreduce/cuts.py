@@ -64,15 +64,16 @@ def guess_cuts(path: str, size: int, pipeline: Pipeline, split_size: int, open_f
     handle = open_file(path)
     cuts: list[int] = []
     try:
-        _first_record(handle, path, pipeline)
-        start = 0
-        while start + split_size < size:
-            handle.seek(start + split_size - 1)
+        first = _first_record(handle, path, pipeline)
+        least = split_size
+        while least < size:
+            least = max(least, first + 1)  # never inside the header
+            handle.seek(least - 1)
             behind = handle.read(LINE).find(b"\n") + 1
             if not behind:
                 return None
-            start += split_size - 1 + behind
-            cuts.append(start)
+            cuts.append(least - 1 + behind)
+            least = cuts[-1] + split_size
     finally:
         handle.close()
     return [cut for cut in cuts if cut < size]
