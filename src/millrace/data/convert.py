@@ -83,15 +83,14 @@ def convert(
     arrays, invalid = [], {}
     for name in names:
         values, column, rule = batch.column(name), pipeline.columns[name], pipeline.rule(name)
+        null_values = None if name in trimmed else pipeline.source.null_values
         if encoded and _stays_encoded(values, column):
-            words = clean_text.prepare(
-                values.dictionary, column, rule, None if name in trimmed else pipeline.source.null_values
-            )
+            words = clean_text.prepare(values.dictionary, column, rule, null_values)
             arrays.append(pa.DictionaryArray.from_arrays(values.indices, words.cast(pa.string())))
             invalid[name] = _false(len(values))
             continue
         if is_text(values.type):
-            values = clean_text.prepare(values, column, rule, None if name in trimmed else pipeline.source.null_values)
+            values = clean_text.prepare(values, column, rule, null_values)
         try:
             array, invalid[name] = convert_column(values, column, null_values=pipeline.source.null_values)
         except pa.ArrowException as error:
