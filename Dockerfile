@@ -4,7 +4,7 @@ FROM --platform=linux/amd64 apache/hadoop:3.4.2 AS hadoop
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends curl default-jre-headless jq \
+    && apt-get install --yes --no-install-recommends curl default-jre-headless gcc jq libc6-dev \
     && rm -rf /var/lib/apt/lists/*
 
 COPY --from=hadoop /opt/hadoop /opt/hadoop

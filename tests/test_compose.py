@@ -55,6 +55,11 @@ def settings_of_hadoop(name: str) -> dict[str, str]:
     return {entry.findtext("name", ""): entry.findtext("value", "") for entry in root.iter("property")}
 
 
+def test_the_image_compiles_the_kernels_itself():
+    assert {"gcc", "libc6-dev"} <= set(DOCKERFILE.partition("uv pip install")[0].split())
+    assert "**/*.so" in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+
+
 def test_all_that_make_services_starts_and_more_is_there():
     hadoop = {"namenode", "datanode", "resourcemanager", "nodemanager"}
     assert set(SERVICES) == {"postgres", "minio", "bucket", "mlflow", "init", *hadoop, *AIRFLOW}
