@@ -1,8 +1,9 @@
 """The process that `-r local` forks its tasks from: requests flow in through a pipe, events flow back through another.
 
 It imports what tasks need once, never starts a thread, and forks a child for each task. It runs as
-``python -c BOOT config`` in an interpreter of its own, so the process that asks for tasks may have threads. It ends,
-and its tasks with it, when the request pipe is closed or its parent is gone.
+``python -c BOOT config`` in an interpreter of its own, so the process that asks for tasks may have threads, or as a
+fork of a job's script that has only imported so far. It ends, and its tasks with it, when the request pipe is closed or
+its parent is gone.
 
 Lines are JSON. Requests: ``{"load": job}``, ``{"task": number, …}``, ``{"stop": true}`` (kill what runs),
 ``{"ping": true}``.
