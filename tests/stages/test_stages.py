@@ -50,6 +50,17 @@ def test_a_rerun_commits_nothing_and_a_forced_one_the_same_rows(run: Go) -> None
     assert opened.table("sharded").read().drop_columns(["source_file"]).equals(rows.drop_columns(["source_file"]))
 
 
+@pytest.mark.parametrize("runner", ["inline", "local"])
+def test_a_file_that_was_cut_inside_a_record_is_cut_again(orders: Path, runner: str) -> None:
+    day = orders / "data" / "2026-01-12.csv"
+    day.write_text(day.read_text() + '2026-01-12 11:00:00,1,"a\n' + "b\n" * 500 + '",5,0\n')
+    opened = open_run("orders", "2026-01-12", options={"runner": runner})
+    opened = replace(opened, profile=opened.profile.model_copy(update={"split_bytes": 700}))
+    ledger = run_one("check", opened).ledger
+    assert ledger is not None
+    assert ledger.rows_in == 12 * 60 + 1
+
+
 def test_a_late_file_is_taken_up_by_a_later_night_and_leaves_other_files_alone(run: Go, orders: Path) -> None:
     late = orders / "data" / "2026-01-11.csv"
     content = late.read_text()
