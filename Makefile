@@ -27,7 +27,7 @@ demo: install  ## the main job on embedded defaults: 60 days of clicks, Airflow 
 	$(BIN)/millrace demo
 
 test: install check browser  ## every test
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 faults: install  ## kill, cut and fill at every point, 1,200 times; tells what was lost
 	$(BIN)/python -m tests.faults

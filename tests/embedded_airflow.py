@@ -14,6 +14,14 @@ from millrace.airflow.client import AirflowClient
 from tests.nights import write_night, write_nights, write_pipeline
 
 SHARED = ("tests/airflow/test_airflow_live.py", "tests/browser/")  # files whose tests ask for `airflow`
+SLOWEST = (
+    "tests/airflow/test_deferral.py",
+    "tests/engines/test_emr_engine.py",
+    "tests/engines/test_hadoop_engine.py",
+    "tests/engines/test_spark_engine.py",
+    "tests/airflow/test_airflow_clusters.py",
+    "tests/mapreduce/test_cluster.py",
+)
 FIRST = date(2018, 4, 1)
 STRICT = "check:\n  - {expect: column_values_to_be_between, column: amount, min_value: 1000, severity: fail}"
 
@@ -56,18 +64,27 @@ def airflow_client(airflow: up.Handle) -> AirflowClient:
     return client
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share the Airflow come last and together: it doesn't run beside the others."""
-    items.sort(key=lambda item: "airflow" in getattr(item, "fixturenames", ()))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The slowest files begin; tests that share the Airflow come together, and last where it would disturb others."""
+    beside_others = hasattr(config, "workerinput")
+
+    def rank(item: pytest.Item) -> int:
+        if "airflow" in getattr(item, "fixturenames", ()):
+            return 1 if beside_others else 3
+        return 0 if item.nodeid.startswith(SLOWEST) else 2
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several workers, the files whose tests share the Airflow go to one of them."""
+    """With several workers, what shares the Airflow goes to one of them, each engine to any, all else by file."""
     from xdist.scheduler import LoadFileScheduling
 
     class OneAirflow(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith("tests/engines/test_") and "_engine.py" in nodeid:
+                return nodeid
             return "airflow" if nodeid.startswith(SHARED) else str(super()._split_scope(nodeid))
 
     return OneAirflow(config, log) if config.getvalue("dist") == "loadfile" else None
