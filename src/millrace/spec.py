@@ -127,7 +127,7 @@ RESERVED = ("row_id", "source_file", "data_interval", "shard", "inclusion_probab
 class Model(BaseModel):
     """Base: unknown keys are mistakes, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, defer_build=True)
 
 
 class Source(Model):
@@ -191,7 +191,7 @@ class Column(Model):
 class Expectation(Model):
     """One Great Expectations expectation: its name without `expect_`, a severity, and its own arguments."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     expect: str
     severity: Severity = "fail"

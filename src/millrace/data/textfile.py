@@ -26,6 +26,8 @@ from millrace.errors import InputError
 
 HEAD = 8192
 TAR = b"ustar"  # at byte 257
+CONTROL = bytes({*range(32)} - {9, 10, 12, 13, 27})
+"""Control characters that text does not hold: all but tab, line ends, form feed and escape."""
 BINARY = {
     TAR: ("a tar archive", "unpack it"),
     b"PAR1": ("a Parquet file", "set `source.format: parquet`"),
@@ -106,12 +108,10 @@ def refuse_binary(path: str, head: bytes, encoding: str) -> None:
             if head.startswith(mark):
                 hint = f"set `source.encoding: {wide}`"
                 raise InputError(f"not {encoding}: {path}", expected=encoding, found=f"{wide} text", hint=hint)
-    codes = np.frombuffer(head, np.uint8)
-    nuls = int((codes == 0).sum())
-    control = int(((codes < 32) & ~np.isin(codes, [9, 10, 12, 13, 27])).sum())
-    if nuls > max(64, 0.1 * len(codes)) or (control > max(64, 0.05 * len(codes)) and not _is_utf8(head[:-4])):
-        share = f"{100 * control / len(codes):.0f} % control bytes in the first {len(codes)}"
-        hint = "if it is UTF-16, set `source.encoding: utf-16`" if nuls > 0.2 * len(codes) else None
+    nuls, control = head.count(0), len(head) - len(head.translate(None, CONTROL))
+    if nuls > max(64, 0.1 * len(head)) or (control > max(64, 0.05 * len(head)) and not _is_utf8(head[:-4])):
+        share = f"{100 * control / len(head):.0f} % control bytes in the first {len(head)}"
+        hint = "if it is UTF-16, set `source.encoding: utf-16`" if nuls > 0.2 * len(head) else None
         raise InputError(f"not a text file: {path}", expected=f"{encoding} text", found=share, hint=hint)
 
 

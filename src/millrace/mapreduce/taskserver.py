@@ -24,7 +24,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class TaskServer:
         self.parent = os.getppid()
         self.running: dict[int, int] = {}  # pid → task
         self.jobs: dict[str, type[Any]] = {}
+        self.made: tuple[str, Any] = ("", None)
         self.wake, self.waker = os.pipe()
         for end in (self.wake, self.waker):
             os.set_blocking(end, False)
@@ -99,6 +100,7 @@ class TaskServer:
             self._fork(request)
 
     def _fork(self, request: dict[str, Any]) -> None:
+        task = self._made(request)
         pid = os.fork()
         if pid:
             self.running[pid] = request["task"]
@@ -106,12 +108,27 @@ class TaskServer:
         code = 1
         try:
             self._become_task()
-            run_task(self.jobs[json.dumps(request["job"])], request, self.events)
+            run_task(task(), request, self.events)
             code = 0
         except BaseException as error:
             Path(request["report"]).write_text(json.dumps(describe(error)), "utf-8")
         finally:
             os._exit(code)
+
+    def _made(self, request: dict[str, Any]) -> Callable[[], Any]:
+        """The request's job with its arguments, made once for all tasks of a step: mrjob declares 110 options for it.
+
+        Arguments that are wrong are for the task to tell, so it makes the job itself then.
+        """
+        job, args = self.jobs[json.dumps(request["job"])], request["args"]
+        key = json.dumps([request["job"], args])
+        if self.made[0] != key:
+            try:
+                self.made = key, job(args)
+            except BaseException:
+                return lambda: job(args)
+        made = self.made[1]
+        return lambda: made
 
     def _become_task(self) -> None:
         """Ends what belongs to the server alone; the task dies with the server."""
@@ -187,14 +204,13 @@ def _load_file(alias: str, file: str) -> Any:
     return module
 
 
-def run_task(job: type[Any], request: dict[str, Any], events: int) -> None:
-    """Runs one task of `job` in this process: its own folder, environment, input and output."""
+def run_task(task: Any, request: dict[str, Any], events: int) -> None:
+    """Runs one task in this process: its own folder, environment, input and output."""
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["folder"])
     with _handles(request) as (stdin, stdout, stderr):
         _limit_threads(request["threads"])
-        task = job(request["args"])
         task.sandbox(stdin, stdout, stderr)
         task.on_split = lambda: tell(events, {"split": request["task"]})
         task.execute()

@@ -7,8 +7,10 @@ printed; with ``--table`` it runs on the pipeline's own tables and nothing is pr
 from __future__ import annotations
 
 import argparse
+import atexit
 import base64
 import contextlib
+import gc
 import json
 import sys
 import tempfile
@@ -47,6 +49,7 @@ def run_script(job: type[ColumnJob]) -> None:
     if any(argument.partition("=")[0] in TASK_FLAGS for argument in sys.argv[1:]):
         job.run()
         return
+    atexit.register(gc.freeze)  # the interpreter's last search for garbage would take a tenth of a second
     try:
         options = _parse(job)
         if options.runner == "local":
