@@ -55,7 +55,7 @@ ROWS, LARGE_ROWS = 4_000_000, 40_000_000
 @click.option("--only", "names", multiple=True, type=click.Choice([*WORKS, *LARGE_WORKS]), help="Default: all.")
 @click.option("--rows", type=click.IntRange(min=1), help="So many rows.")
 @click.option("--large", is_flag=True, help="40 million rows, and how time and memory grow.")
-@click.option("--runs", default=5, show_default=True, help="Runs of each contender; slow ones run less often.")
+@click.option("--runs", default=3, show_default=True, help="Runs of each contender; slow ones run less often.")
 @click.option("--contender", "wanted", multiple=True, help="Only these contenders, such as Millrace.")
 @click.option("--place", default=".bench", show_default=True, type=click.Path(path_type=Path), help="Data and outputs.")
 @click.option("--reuse", is_flag=True, help="Take tables that an earlier run of Millrace made, where they are inputs.")
