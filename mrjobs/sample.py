@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of, flags, without_dictionary
+from millrace.buffers import array_of, flags
 from millrace.data.clean import clean_schema
 from millrace.data.holdout import Holdout
 from millrace.data.population import Population
@@ -72,15 +72,14 @@ class TeachingRows(ColumnJob):
     ) -> Iterator[tuple[pa.RecordBatch, np.ndarray[Any, Any] | None, dict[str, int]]]:
         """Batches, the places of the rows that may teach (None: all), and the numbers of the others by reason.
 
-        Columns of text come dictionary-encoded.
+        Columns of text come as they are stored.
         """
         label = self.plan.pipeline.label
         if columns is not None:
             filters = [label] if label is not None else []
             filters += ["source_file", "row_id", INTERVAL] if self.holdout is not None else []
             columns = list(dict.fromkeys([*columns, *filters])) or ["row_id"]
-        texts = [field.name for field in clean_schema(self.plan.pipeline) if pa.types.is_string(field.type)]
-        for batch in read_part(split, columns, dictionaries=texts):
+        for batch in read_part(split, columns, encoded=True):
             left_out: dict[str, int] = {}
             teaches = np.ones(batch.num_rows, np.bool_)
             if label is not None and batch.column(label).null_count:
@@ -152,7 +151,7 @@ class SampleRows(TeachingRows):
             ranked = batch.select(columns_ranked(plan, batch.schema.names, time))
             ranked = ranked if places is None else ranked.take(array_of(places))
             strata, drawn, seen = candidates(ranked, plan, time)
-            kept = _plain(batch.take(array_of(drawn if places is None else places[drawn])))
+            kept = batch.take(array_of(drawn if places is None else places[drawn]))
             self._seen = seen.astype(np.int64) if self._seen is None else self._seen + seen
             self._kept += kept.num_rows
             if kept.num_rows:
@@ -221,11 +220,6 @@ class SampleRows(TeachingRows):
             raise WorkError("the rows aren't those that were counted", expected=f"{expected} rows", found=str(found))
         left = sum(stratum.rows - stratum.take for stratum in plan.strata) if plan.exact else plan.population - kept
         return Ledger(rows_in=left + sum(others.values()), not_sampled=left, other=others)
-
-
-def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Dictionaries of a part are its own: rows of several parts are shuffled without."""
-    return pa.RecordBatch.from_arrays(list(map(without_dictionary, batch.columns)), batch.schema.names)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,7 @@ class Score(ColumnJob):
         pipeline, foreign = self.plan.pipeline, self.plan.params.get("foreign")
         wanted = columns_read(pipeline, self.model.plan.columns(), hashed=bool(foreign and not foreign["row_id"]))
         read = pa.schema([pa.field(name, pa.null()) for name in wanted])
-        categories = [feature.column for feature in self.model.plan.features if feature.kind in ("low", "high")]
-        for batch in read_part(split, None, BATCH_ROWS, read, dictionaries=categories):
+        for batch in read_part(split, None, BATCH_ROWS, read, encoded=True):
             if foreign:
                 batch, counts = conform(batch, pipeline, foreign["values"].get(split.path, {}))
                 unreadable.update(counts)

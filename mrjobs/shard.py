@@ -68,7 +68,7 @@ class CleanRows(ColumnJob):
         """Interval, clean rows without their interval column, and the rows quarantined by reason."""
         if self.cleaner is None:
             schema = clean_schema(self.plan.pipeline)
-            for batch in read_part(split, schema=schema):
+            for batch in read_part(split, schema=schema, encoded=True):
                 yield str(split.interval), batch.drop_columns([INTERVAL]), {}
             return
         for raw in self.read(split):

@@ -62,17 +62,21 @@ rows = st.lists(st.tuples(st.integers(0, 4), st.integers(), st.text(max_size=3))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(rows, max_size=6), st.sampled_from([1, 200, 1 << 20]))
+@given(st.lists(st.tuples(st.booleans(), rows), max_size=6), st.sampled_from([1, 200, 1 << 20]))
 def test_reading_all_refs_is_a_grouped_permutation(
-    tmp_path_factory: pytest.TempPathFactory, written: list[list[tuple[int, int, str]]], buffer: int
+    tmp_path_factory: pytest.TempPathFactory, parts: list[tuple[bool, list[tuple[int, int, str]]]], buffer: int
 ) -> None:
-    written = [[(p, n % 2**62, s) for p, n, s in part] for part in written]
+    written = [[(p, n % 2**62, s) for p, n, s in part] for _, part in parts]
     writer = ShuffleWriter(str(tmp_path_factory.mktemp("shuffle")), buffer=buffer)
-    for part in written:
-        writer.write(np.array([p for p, _, _ in part], np.int64), batch([(n, s) for _, n, s in part]))
+    for (encoded, _), part in zip(parts, written, strict=True):
+        rows = batch([(n, s) for _, n, s in part])
+        rows = rows.set_column(1, "s", rows["s"].dictionary_encode()) if encoded else rows
+        writer.write(np.array([p for p, _, _ in part], np.int64), rows)
     refs = writer.close()
     for partition in range(5):
         mine = [ref for ref in refs if ref.partition == partition]
-        found = [(row["n"], row["s"]) for one in read_refs(mine) for row in one.to_pylist()]
+        batches = list(read_refs(mine))
+        assert {one.schema for one in batches} <= {SCHEMA}
+        found = [(row["n"], row["s"]) for one in batches for row in one.to_pylist()]
         assert found == [(n, s) for part in written for p, n, s in part if p == partition]
         assert sum(ref.rows for ref in mine) == len(found)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from millrace.data.parquet import stored_as_dictionary
 from millrace.data.raw import Split
 from millrace.data.split import COMPRESSED_WEIGHT
 from millrace.errors import CorruptData
@@ -53,21 +54,22 @@ def read_part(
     columns: Sequence[str] | None = None,
     batch_rows: int = 131_072,
     schema: pa.Schema | None = None,
-    dictionaries: Sequence[str] = (),
+    *,
+    encoded: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of one part of a table, in the file's order; `split.path` is the table's URI and the part's path.
 
     `columns` are read (all by default); the column `data_interval`, which the file doesn't hold, is added from the
     split. With `schema`, its columns are read, and those that came to the table after the file was written are null.
-    Of `dictionaries`, columns of text come dictionary-encoded, as they are stored.
+    `encoded`: texts that are stored as dictionaries come so; each row group has its own.
     Raises CorruptData where the file is gone or damaged.
     """
     columns = columns if schema is None else schema.names
     try:
         opened = open_part(split.path)
         footer = pq.ParquetFile(opened).metadata
-        encoded = [name for name in dictionaries if name in footer.schema.names]
-        with pq.ParquetFile(opened, metadata=footer, read_dictionary=encoded, page_checksum_verification=True) as file:
+        kept = stored_as_dictionary(footer) if encoded else []
+        with pq.ParquetFile(opened, metadata=footer, read_dictionary=kept, page_checksum_verification=True) as file:
             wanted = None if columns is None else [column for column in columns if column != INTERVAL]
             groups = list(split.row_groups) if split.row_groups is not None else list(range(file.num_row_groups))
             missing = sum(file.metadata.row_group(group).num_rows for group in groups)

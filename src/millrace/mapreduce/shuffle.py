@@ -16,7 +16,7 @@ import pyarrow.ipc
 import xxhash
 from numpy.typing import NDArray
 
-from millrace.buffers import array_of
+from millrace.buffers import array_of, without_dictionary
 from millrace.errors import CorruptData
 from millrace.storage import faults
 from millrace.storage.files import filesystem, open_input, open_output
@@ -24,7 +24,7 @@ from millrace.storage.files import filesystem, open_input, open_output
 BUFFER = 64 << 20
 """Bytes that a writer holds before it writes a run of every partition."""
 
-_OPTIONS = pyarrow.ipc.IpcWriteOptions(compression="lz4")
+_PLAIN, _COMPRESSED = (pyarrow.ipc.IpcWriteOptions(compression=codec) for codec in (None, "lz4"))
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ class ShuffleWriter:
 
     Memory is bounded by `buffer` bytes and one batch: when so much is held, each partition's rows are written as a run,
     so a partition of a large task has several refs. Inside a partition the order of the rows is kept.
+
+    Columns may come dictionary-encoded, each batch with a dictionary of its own: they are moved so where that is
+    shorter, and read back as plain values. On a local disk nothing is compressed: that takes longer than writing.
     """
 
     def __init__(self, folder: str, *, buffer: int = BUFFER) -> None:
@@ -68,7 +71,7 @@ class ShuffleWriter:
         self.offset = 0
 
     def write(self, partition_ids: NDArray[Any], batch: pa.RecordBatch) -> None:
-        """Takes rows and the partition (≥ 0) of each. All batches have one schema."""
+        """Takes rows and the partition (≥ 0) of each. All batches have one schema, dictionaries aside."""
         if len(partition_ids) != batch.num_rows:
             raise ValueError(f"{len(partition_ids)} partitions for {batch.num_rows} rows")
         if not batch.num_rows:
@@ -116,7 +119,9 @@ class ShuffleWriter:
         if self.file is None:
             self.file = open_output(self._system, self._inside)
         sink = pa.BufferOutputStream()
-        with pyarrow.ipc.new_stream(sink, run[0].schema, options=_OPTIONS) as stream:
+        run = _shorter(run)
+        options = _PLAIN if self._system.type_name == "local" else _COMPRESSED
+        with pyarrow.ipc.new_stream(sink, run[0].schema, options=options) as stream:
             for rows in run:
                 stream.write_batch(rows)
         data = sink.getvalue()
@@ -153,4 +158,25 @@ def _read(ref: Ref, file: Any) -> Iterator[pa.RecordBatch]:
         hint = "the disk may be failing, or the file was changed: run the job again"
         raise CorruptData(f"shuffled rows changed on disk: {where}", expected=ref.checksum, found=found, hint=hint)
     with pyarrow.ipc.open_stream(pa.py_buffer(data)) as stream:
-        yield from stream
+        for rows in stream:
+            yield _plain(rows, range(rows.num_columns))
+
+
+def _shorter(run: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The run without dictionaries that have more entries than there are rows, and those that not all batches have."""
+    rows = sum(batch.num_rows for batch in run)
+    plain = [
+        place
+        for place in range(run[0].num_columns)
+        if not all(pa.types.is_dictionary(batch.schema.types[place]) for batch in run)
+        or sum(len(batch.column(place).dictionary) for batch in run) > rows
+    ]
+    return [_plain(batch, plain) for batch in run]
+
+
+def _plain(batch: pa.RecordBatch, places: Iterable[int]) -> pa.RecordBatch:
+    """The batch with the values of some columns one by one."""
+    columns = batch.columns
+    for place in places:
+        columns[place] = without_dictionary(columns[place])
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
