@@ -49,7 +49,9 @@ def place(tmp_path: Path, minio: Any, hadoop: Any, emr: Any, monkeypatch: pytest
         write_day(tmp_path, FIRST + timedelta(days=back))
     copy_folder(tmp_path / "data", f"{root}/raw")
     (tmp_path / "pipelines" / "waits.yaml").write_text(
-        PIPELINE.replace("name: orders", "name: waits").replace("data/*.csv", f"{root}/raw/*.csv")
+        PIPELINE.replace("name: orders", "name: waits")
+        .replace("data/*.csv", f"{root}/raw/*.csv")
+        .replace("{method: all}", "{method: stratified, by: shop, rows: 300}")  # a stage of two jobs
     )
     steps = {
         "root": root,

@@ -59,7 +59,7 @@ KILLS = {
     f"after_part_write:2 {COMMIT}",
     (SECOND, "stats"): f"before_part_write {COMMIT}",
     (SECOND, "drift"): COMMIT,
-    (SECOND, "sample"): f"before_shuffle_index:2 before_task_report:9 after_task_report:13 after_part_write:2 {COMMIT}",
+    (SECOND, "sample"): f"before_shuffle_index:2 before_task_report:9 after_task_report:2 after_part_write:2 {COMMIT}",
     (SECOND, "train"): STORE,
     (SECOND, "evaluate"): COMMIT,
     (SECOND, "promote"): f"{TAG} before_tag_write:2 after_tag_write:2 before_tag_write:3 after_tag_write:3 "

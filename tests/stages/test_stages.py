@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import pytest
 
+from millrace.data.holdout import plan_holdout
 from millrace.errors import CheckFailed, GateClosed, RequestError
 from millrace.stages import open_run, run_one
+from millrace.stages.choose import count_by_job, measured_population
 from millrace.stages.learn import registry, rollback_champion
 from millrace.stages.maintain import vacuum_tables
 from tests.orders import PIPELINE, write_day
@@ -59,6 +61,25 @@ def test_a_file_that_was_cut_inside_a_record_is_cut_again(orders: Path, runner: 
     ledger = run_one("check", opened).ledger
     assert ledger is not None
     assert ledger.rows_in == 12 * 60 + 1
+
+
+@pytest.mark.parametrize("by", [None, "returned"])
+def test_rows_that_may_teach_are_counted_by_the_statistics_as_by_a_job(run: Go, orders: Path, by: str | None) -> None:
+    for back in range(0, 12, 5):
+        day = date(2026, 1, 1 + back)
+        path = write_day(orders, day)
+        path.write_text(path.read_text() + f"{day} 11:00:00,1,a,5,\n")  # no label: it can't teach
+    opened, _ = run(last="stats")
+    holdout = plan_holdout(opened.pipeline, [f"2026-01-{day:02d}" for day in range(1, 13)], timedelta())
+    counted = count_by_job(opened, holdout, by)
+    assert (counted.rows, len(counted.labels())) == (9 * 60, 2)
+    known = measured_population(opened, holdout, by)
+    assert known is not None
+    assert (known.strata(), known.labels()) == (counted.strata(), counted.labels())
+
+    write_day(orders, date(2026, 1, 2), 70)
+    run(last="shard")
+    assert measured_population(open_run("orders", "2026-01-12"), holdout, by) is None  # statistics of other rows
 
 
 def test_a_late_file_is_taken_up_by_a_later_night_and_leaves_other_files_alone(run: Go, orders: Path) -> None:

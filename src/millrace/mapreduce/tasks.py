@@ -32,8 +32,10 @@ import json, sys
 config = json.loads(sys.argv[1])
 sys.path[:] = config["sys_path"]
 from millrace.mapreduce.taskserver import serve
-serve(config["requests"], config["events"])
+serve(config["requests"], config["events"], config["preload"])
 """
+NIGHT = ("pandas", "polars")
+"""What the jobs of a night preload: a server that waits for them imports it meanwhile."""
 QUIET_THREADS = 2
 """The server's own, and one that Polars starts when it is imported and that waits for files to remove."""
 
@@ -119,7 +121,8 @@ class Forked:
 class TaskServer:
     """A warm process that forks tasks. Use it through `task_server`."""
 
-    def __init__(self, *, fork: bool = False) -> None:
+    def __init__(self, *, fork: bool = False, preload: Sequence[str] = ()) -> None:
+        self.preload = preload
         self.owner = os.getpid()
         self.loaded: set[str] = set()
         self.path = list(sys.path)
@@ -136,7 +139,7 @@ class TaskServer:
     def _started(self, requests: int, events: int) -> subprocess.Popen[bytes]:
         """An interpreter of its own: this process may have threads."""
         entries = [str(Path(entry).absolute()) for entry in sys.path]
-        config = {"sys_path": entries, "requests": requests, "events": events}
+        config = {"sys_path": entries, "requests": requests, "events": events, "preload": self.preload}
         return subprocess.Popen(
             [sys.executable, "-c", BOOT, json.dumps(config)],
             pass_fds=(requests, events),
@@ -157,7 +160,7 @@ class TaskServer:
             with Path(os.devnull).open("r+b", buffering=0) as nothing:
                 os.dup2(nothing.fileno(), 0)
                 os.dup2(nothing.fileno(), 1)
-            serve(requests, events)
+            serve(requests, events, self.preload)
 
         with threadpool_limits(1, "blas"):  # loaded already, so no environment tells it how many threads to start
             return Forked(run)
@@ -328,7 +331,7 @@ def prestart(*, fork: bool) -> None:
     A process that did anything else may have threads that don't, and a fork of it might wait for ever.
     """
     if not _idle and hasattr(os, "fork"):
-        _idle.append(TaskServer(fork=fork))
+        _idle.append(TaskServer(fork=fork, preload=() if fork else NIGHT))
 
 
 def close_servers() -> None:

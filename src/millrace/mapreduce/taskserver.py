@@ -24,7 +24,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,13 @@ PRELOAD = ("pyarrow.csv", "pyarrow.parquet", "millrace.data.jsonlines", "millrac
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
-def serve(requests: int, events: int) -> None:
-    """Answers requests until their pipe is closed."""
+def serve(requests: int, events: int, preload: Sequence[str]) -> None:
+    """Answers requests until their pipe is closed; first imports `preload`, beside what every task needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
-    TaskServer(requests, events).run()
+    server = TaskServer(requests, events)
+    for name in (*PRELOAD, *preload):
+        importlib.import_module(name)
+    server.run()
 
 
 class TaskServer:
@@ -57,8 +60,6 @@ class TaskServer:
         self.libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def run(self) -> None:
-        for name in PRELOAD:
-            importlib.import_module(name)
         gc.freeze()  # children don't touch, so don't copy, the pages of these objects
         rest = b""
         try:

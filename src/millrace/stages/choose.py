@@ -15,6 +15,7 @@ from millrace.data.stats import Stats, from_table
 from millrace.errors import GateClosed, RequestError
 from millrace.spec import Pipeline, Sample
 from millrace.stages.context import Run, StageResult, digest, within
+from millrace.stages.layout import stats_tokens
 from millrace.stages.rows import base, commit_rows, conserved, rows_of
 from millrace.storage.commits import EVERYTHING, Commit
 from millrace.storage.ledger import Ledger
@@ -174,7 +175,7 @@ def asked(run: Run) -> Pipeline:
 
 
 def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdict | None) -> SamplePlan:
-    """The plan from exact counts: one job counts the rows that may teach, by stratum."""
+    """The plan from exact counts of the rows that may teach, by stratum."""
     drifted = None if verdict is None else [column.column for column in verdict.columns if column.drifted]
     distinct: dict[str, float] = {}
     if drifted and pipeline.sample.method == "auto":  # nothing else asks how many values a column has
@@ -184,11 +185,11 @@ def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdic
     def choose(rows: int, rate: float | None) -> Choice:
         return choose_method(pipeline, rows, drifted, distinct, rate)
 
-    expected = _strata_column(choose(ANY_NUMBER, None))
+    expected = choose(ANY_NUMBER, None)
     population = count_population(run, holdout, expected)
     choice = choose(population.rows, population.label_rate())
-    if _strata_column(choice) not in (None, expected):
-        population = count_population(run, holdout, _strata_column(choice))
+    if _strata_column(choice) not in (None, _strata_column(expected)):
+        population = count_population(run, holdout, choice)
     seed = seed_of(pipeline.name, "sample", run.date)
     end = intervals.interval_start(intervals.previous(holdout.training[-1], run.kind, -1), run.kind)
     return plan_sample(choice, population, seed, end)
@@ -198,7 +199,20 @@ def _strata_column(choice: Choice) -> str | None:
     return choice.by if choice.method == "stratified" else None
 
 
-def count_population(run: Run, holdout: Holdout, by: str | None) -> Population:
+def count_population(run: Run, holdout: Holdout, choice: Choice) -> Population:
+    """Rows that may teach, by stratum, label and day: as the statistics say where they suffice, else by a job.
+
+    Raises GateClosed where there are none.
+    """
+    by = _strata_column(choice)
+    if choice.method != "recent" and by in (None, run.pipeline.label):
+        known = measured_population(run, holdout, by)
+        if known is not None and known.rows:
+            return known
+    return count_by_job(run, holdout, by)
+
+
+def count_by_job(run: Run, holdout: Holdout, by: str | None) -> Population:
     """Rows that may teach, by stratum, label and day. Raises GateClosed where there are none."""
     from mrjobs.sample import CountPopulation
 
@@ -209,3 +223,21 @@ def count_population(run: Run, holdout: Holdout, by: str | None) -> Population:
     if not pairs:
         raise GateClosed("no labelled row to train on", expected=f"rows in {', '.join(holdout.training)}", found="none")
     return Population.from_json(pairs[0][1])
+
+
+def measured_population(run: Run, holdout: Holdout, by: str | None) -> Population | None:
+    """Rows by label, from the statistics; `by` is None or the label.
+
+    None where they don't tell: they are of other rows, the label has too many values, or single rows are held out.
+    """
+    label, fresh, kept = run.pipeline.label, stats_tokens(run), run.tokens("stats")
+    if label is None or holdout.by_row or any(fresh.get(name) != kept.get(name) for name in holdout.training):
+        return None
+    columns = ["column", "label_class", "classes", "rows"]
+    population = Population(by, label)
+    for row in run.table("stats").read(run.version("stats"), columns, intervals=holdout.training).to_pylist():
+        if not row["classes"]:
+            return None
+        if row["column"] == label and row["label_class"] is not None:
+            population.cells[None if by is None else row["label_class"], row["label_class"], None] += row["rows"]
+    return population

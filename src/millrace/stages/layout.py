@@ -85,14 +85,19 @@ def shard_plans(run: Run) -> dict[str, ShardPlan]:
     return {name: plans[token.rpartition("-")[2]] for name, token in details["tokens"].items()}
 
 
+def stats_tokens(run: Run) -> dict[str, str]:
+    """Interval → the token of statistics of what the sharded table holds now."""
+    shape = digest(run.pipeline.columns, run.pipeline.label)
+    return {name: digest(token, shape) for name, token in run.tokens("sharded").items()}
+
+
 def stats(run: Run) -> StageResult:
     """Take the feature statistics of every stale interval: one mergeable state per column, interval and label class."""
     from mrjobs.feature_stats import FeatureStats
 
-    pipeline, table = run.pipeline, run.table("stats")
+    table = run.table("stats")
     before = base(table)
-    shape = digest(pipeline.columns, pipeline.label)
-    tokens = {name: digest(token, shape) for name, token in run.tokens("sharded").items()}
+    tokens = stats_tokens(run)
     kept = run.tokens("stats")
     todo = stale_intervals(run, tokens, kept)
     if not todo:
