@@ -24,7 +24,7 @@ COMBINATIONS = [
 
 def matrix(found: dict[tuple[str, str], str]) -> str:
     """A Markdown table of runners and stores."""
-    runners = list(dict.fromkeys(runner for runner, _ in found))
+    runners = dict.fromkeys(runner for runner, _ in COMBINATIONS if any(runner == each for each, _ in found))
     lines = [f"| runner | {' | '.join(STORES.values())} |", "|---|" + "---|" * len(STORES)]
     for runner in runners:
         cells = " | ".join(found.get((runner, store), "") for store in STORES)
