@@ -1,6 +1,6 @@
 """One pipeline on every engine and store: files go in, seconds a stage and whether the tables are equal come out.
 
-    python -m services start
+    python -m services start && eval "$(python -m services env)"
     python benchmarks/engines.py 'data/clicks/*.csv.gz' --engine local-file --engine hadoop-s3
     python benchmarks/engines.py FOLDER --set window=30d --until sample
 
@@ -37,6 +37,7 @@ NAME = "engines"
 TABLES = ("clean", "quarantine", "sharded", "stats", "sample", "scores")
 EXACT_STATS = ["data_interval", "column", "label_class", "rows", "nulls", "min", "max"]
 REFERENCE = "inline-file"
+NEEDED = ("AWS_ENDPOINT_URL", "AWS_REGION", "MILLRACE_HDFS", "HADOOP_HOME")
 ENGINES = ("local-file", "local-s3", "local-hdfs", "spark-s3", "hadoop-s3", "hadoop-hdfs", "emr-s3")
 
 
@@ -53,6 +54,10 @@ def main(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Run the pipeline on each engine, and compare."""
+    if any(engine != "local-file" for engine in engines or ENGINES) and not {*NEEDED} <= {*os.environ}:
+        raise click.UsageError(
+            f'expected {", ".join(NEEDED)} in the environment; run: eval "$(python -m services env)"'
+        )
     found: dict[str, dict[str, Any]] = {}
     tables: dict[str, Mapping[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="millrace-engines-") as place:
