@@ -282,3 +282,17 @@ def test_retail_daily_copies(real_data: Callable[[str], Path]) -> None:
     merged = [sort_and_deduplicate(table.filter(pa.array(shards == shard)), spec) for shard in range(4)]
     assert sum(duplicates for _, duplicates in merged) == 44  # 3,108 lines, 3,064 different ones
     assert sum(kept.num_rows for kept, _ in merged) == 3_064
+
+
+def test_the_key_leads_the_order_where_rows_have_no_id() -> None:
+    columns = {"n": {"type": "int64", "role": "numeric"}, "user": {"type": "string", "role": "key"}}
+    pipeline = Pipeline.model_validate(
+        {
+            "name": "p",
+            "source": {"uri": "x", "interval": "none"},
+            "columns": columns,
+            "shard": {"by": "user", "shards": 2},
+        }
+    )
+    kept, _ = sort_and_deduplicate(pa.table({"n": [1, 2, 3], "user": ["b", "a", "b"]}), pipeline)
+    assert kept.to_pylist() == [{"n": 2, "user": "a"}, {"n": 1, "user": "b"}, {"n": 3, "user": "b"}]

@@ -164,7 +164,7 @@ def _in_order(frame: pl.DataFrame, order: Sequence[str]) -> tuple[pl.Series, pl.
     """
     import polars as pl
 
-    own = [name for name in frame.columns if name not in ADDED]
+    own = [name for name in order if name not in ADDED]
     leading = list(order[: order.index("row_id") + 1]) if "row_id" in order else own
     places = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).alias(PLACE)
     ordered = frame.select(leading).with_columns(places).sort(leading, nulls_last=False, maintain_order=True)
