@@ -23,7 +23,7 @@ A record of the sharded table: {"click_id": 393066, …, "customer_id": 100005, 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -33,16 +33,17 @@ import pyarrow as pa
 from millrace.data.clean import Cleaner, clean_schema
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.key_sketch import KeySketch, key_sketch
-from millrace.data.lookup import index_path, key_index
+from millrace.data.lookup import KeyIndex, index_path
+from millrace.data.merge_sort import ordered
 from millrace.data.raw import Split
-from millrace.data.shard import ShardPlan, assign, sort_and_deduplicate
+from millrace.data.shard import ShardPlan, assign
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
 from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
 from millrace.spec import Pipeline
 from millrace.storage.files import open_output, table_filesystem
 from millrace.storage.ledger import Ledger
-from millrace.storage.parts import PartWriter
+from millrace.storage.parts import Part, PartWriter
 
 INTERVAL, SHARD = "data_interval", "shard"
 QUARANTINED = "quarantined"
@@ -114,24 +115,27 @@ class Shard(CleanRows):
             ledger = Ledger.total(Ledger(rows_in=sum(each.values()), quarantined=each) for each in values)
             yield interval, {"part": None, "ledger": ledger.model_dump(mode="json")}
             return
-        rows = pa.Table.from_batches(list(read_refs([Ref.from_json(value) for value in values])))
-        kept, duplicates = sort_and_deduplicate(rows, self.plan.pipeline)
-        ledger = Ledger(rows_in=rows.num_rows, rows_out=kept.num_rows, duplicates=duplicates)
+        refs = [Ref.from_json(value) for value in values]
+        part, duplicates = self._write(refs, {INTERVAL: interval, SHARD: str(int(shard))})
+        ledger = Ledger(rows_in=sum(ref.rows for ref in refs), rows_out=part.rows, duplicates=duplicates)
         ledger.check("shard")
-        plan = self.plan
-        partition = {INTERVAL: interval, SHARD: str(int(shard))}
-        schema = sharded_schema(plan.pipeline)
-        with PartWriter(plan.out, partition, schema, "part") as writer:
-            writer.write(kept)
-            part = writer.close()
-        if self.shards.by is not None:
-            self._write_index(part.path, kept.column(self.shards.by))
         yield interval, {"part": part.model_dump(mode="json"), "ledger": ledger.model_dump(mode="json")}
 
-    def _write_index(self, part: str, keys: pa.ChunkedArray) -> None:
-        system, root = table_filesystem(self.plan.out)
-        with open_output(system, root + index_path(part)) as file:
-            file.write(key_index(keys))
+    def _write(self, refs: Sequence[Ref], partition: dict[str, str]) -> tuple[Part, int]:
+        """The part of a shard with its index, and how many duplicates were merged."""
+        plan, index, duplicates = self.plan, KeyIndex(), 0
+        with PartWriter(plan.out, partition, sharded_schema(plan.pipeline), "part") as writer:
+            for rows, merged in ordered(read_refs(refs), plan.pipeline):
+                duplicates += merged
+                writer.write(rows)
+                if self.shards.by is not None:
+                    index.update(rows.column(self.shards.by))
+            part = writer.close()
+        if self.shards.by is not None:
+            system, root = table_filesystem(plan.out)
+            with open_output(system, root + index_path(part.path)) as file:
+                file.write(index.to_bytes())
+        return part, duplicates
 
 
 class ShardKeys(CleanRows):

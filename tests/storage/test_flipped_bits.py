@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from millrace.data.lookup import index_path, key_index, lookup
+from millrace.data.lookup import KeyIndex, index_path, lookup
 from millrace.data.shard import ShardPlan
 from millrace.data.split import Split
 from millrace.errors import CorruptData
@@ -111,7 +111,9 @@ def test_in_a_lookup_index(table: Table) -> None:
     part = table.parts()[0]
     path = Path(table.uri, index_path(part.path))
     path.parent.mkdir(parents=True)
-    path.write_bytes(key_index(pa.array([1, 1, 2, 3, 3, 3])))
+    index = KeyIndex()
+    index.update(pa.array([1, 1, 2, 3, 3, 3]))
+    path.write_bytes(index.to_bytes())
 
     def find() -> object:
         open_file = lambda name: pa.OSFile(str(Path(table.uri, name)))  # noqa: E731

@@ -2,7 +2,7 @@
 
 The plan names the shard, and the parts of a commit (their partition values and column bounds) name the files. Beside
 each part lies its index, `index_path(part)`: the sorted hashes of its keys, each with the first row and the number of
-rows (`key_index`); a lookup is one binary search in each. A part without an index is searched itself: its rows are in
+rows (`KeyIndex`); a lookup is one binary search in each. A part without an index is searched itself: its rows are in
 order of the key, so that the bounds of its row groups leave one group to read, and of it the key column alone.
 """
 
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from millrace.buffers import null_scalar, scalar, stored_numbers
-from millrace.data.hashing import hash_values
+from millrace.buffers import array_of, null_scalar, scalar, stored_numbers
+from millrace.data.hashing import Hashes, hash_values
 from millrace.data.shard import KeyValue, ShardPlan, shard_of, typed_keys
 from millrace.errors import CorruptData
 
@@ -65,22 +66,49 @@ def index_path(part: str) -> str:
     return f"_index/{part}.arrow"
 
 
-def key_index(keys: pa.Array | pa.ChunkedArray) -> bytes:
-    """The index of a part whose key column this is, rows of equal keys being neighbours: an Arrow file after its xxh64.
+class KeyIndex:
+    """Makes the index of a part from its key column, given piece by piece, rows of equal keys being neighbours.
 
-    Columns: ``hash`` uint64, rising (`hashing.hash_values`), ``start`` int64, ``rows`` int64.
+    >>> index = KeyIndex()
+    >>> for keys in (["a", "a", "b"], ["b", "c"]):
+    ...     index.update(pa.array(keys))
+    >>> pa.ipc.open_file(index.to_bytes()[DIGEST:]).read_all().select(["start", "rows"]).to_pylist()
+    [{'start': 2, 'rows': 2}, {'start': 4, 'rows': 1}, {'start': 0, 'rows': 2}]
     """
-    hashes = hash_values(keys)
-    starts = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]])) if len(hashes) else np.zeros(0, int)
-    rows = np.diff(np.append(starts, len(hashes)))
-    order = np.argsort(hashes[starts], kind="stable")
-    columns = {"hash": hashes[starts][order], "start": starts[order], "rows": rows[order]}
-    batch = pa.record_batch({name: pa.array(values) for name, values in columns.items()})
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    content = sink.getvalue()
-    return xxhash.xxh64_digest(content) + content
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._last = np.zeros(0, np.uint64)  # the hash of the last row, if there is one
+        self._hashes: list[Hashes] = []
+        self._starts: list[npt.NDArray[np.int64]] = []
+
+    def update(self, keys: pa.Array | pa.ChunkedArray) -> None:
+        """Take in the keys of the next rows."""
+        hashes = hash_values(keys)
+        if not len(hashes):
+            return
+        first = np.append(hashes[:1] != self._last if len(self._last) else True, hashes[1:] != hashes[:-1])
+        self._hashes.append(hashes[first])
+        self._starts.append(np.flatnonzero(first) + self._rows)
+        self._rows += len(hashes)
+        self._last = hashes[-1:]
+
+    def to_bytes(self) -> bytes:
+        """An Arrow file after its xxh64.
+
+        Columns: ``hash`` uint64, rising (`hashing.hash_values`), ``start`` int64, ``rows`` int64.
+        """
+        hashes = np.concatenate([np.zeros(0, np.uint64), *self._hashes])
+        starts = np.concatenate([np.zeros(0, np.int64), *self._starts])
+        rows = np.diff(np.append(starts, self._rows))
+        order = np.argsort(hashes, kind="stable")
+        columns = {"hash": hashes[order], "start": starts[order], "rows": rows[order]}
+        batch = pa.record_batch({name: array_of(values) for name, values in columns.items()})
+        sink = io.BytesIO()
+        with pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        content = sink.getvalue()
+        return xxhash.xxh64_digest(content) + content
 
 
 def candidates(parts: Iterable[PartLike], plan: ShardPlan, key: KeyValue | None) -> list[PartLike]:

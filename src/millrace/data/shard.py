@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from millrace.buffers import flags, text_array
+from millrace.buffers import array_of, flags, text_array
 from millrace.data.balance import Balance, balance
 from millrace.data.convert import TYPES
 from millrace.data.hashing import hash_values
@@ -32,6 +32,7 @@ NULL_SHARD = 0
 PLACE = "__place"
 KeyValue = str | int | float
 Shards = npt.NDArray[np.int32]
+Places = npt.NDArray[np.uint32]
 
 
 class ShardPlan(BaseModel):
@@ -146,17 +147,33 @@ def sort_and_deduplicate(table: pa.Table, pipeline: Pipeline) -> tuple[pa.Table,
     """
     if not table.num_rows:
         return table, 0
-    shard = pipeline.shard
-    frame = _frame(table)
-    places, copies = _in_order(frame, total_order(frame.columns, pipeline))
-    if shard and shard.deduplicate:
-        places = places.filter(~copies)
-        if shard.deduplicate.by:
-            places = _without_same_keys(frame, places, shard.deduplicate, pipeline)
-    return table.take(places.to_arrow()).combine_chunks(), table.num_rows - len(places)
+    _, kept = complete_rows(table, pipeline)
+    return table.take(array_of(kept)).combine_chunks(), table.num_rows - len(kept)
 
 
-def _in_order(frame: pl.DataFrame, order: Sequence[str]) -> tuple[pl.Series, pl.Series]:
+def complete_rows(table: pa.Table, pipeline: Pipeline, unsure: Sequence[int] = ()) -> tuple[Places, Places]:
+    """The places of a shard's rows in their total order, and of those that stay when duplicates are merged.
+
+    `unsure`: behind each of these places, other rows of the shard may belong that aren't in the table. Then the order
+    ends before the first rows of which a duplicate may be missing.
+    """
+    order, rule = total_order(table.column_names, pipeline), pipeline.shard.deduplicate if pipeline.shard else None
+    places, copies = _in_order(table, order)
+    if unsure:
+        first = int(np.isin(places.to_numpy(), np.array(unsure)).argmax())
+        together = order[:1] if rule and rule.by else _leading(order)
+        before = _frame(table.select(together))[places.head(first + 1)]
+        rows = first + 1 - int(before.select(_as_last(together)).to_series().sum())
+        places, copies = places.head(rows), copies.head(rows)
+    kept = places
+    if rule:
+        kept = places.filter(~copies)
+        if rule.by:
+            kept = _without_same_keys(table, kept, rule, pipeline)
+    return places.to_numpy(), kept.to_numpy()
+
+
+def _in_order(table: pa.Table, order: Sequence[str]) -> tuple[pl.Series, pl.Series]:
     """The places of the rows in order, and which of them equals the one before it, where it came from aside.
 
     Columns up to row_id come first: they leave few ties, and only tied rows are compared by all other columns. Equal
@@ -165,18 +182,24 @@ def _in_order(frame: pl.DataFrame, order: Sequence[str]) -> tuple[pl.Series, pl.
     import polars as pl
 
     own = [name for name in order if name not in ADDED]
-    leading = list(order[: order.index("row_id") + 1]) if "row_id" in order else own
-    places = pl.int_range(frame.height, dtype=pl.UInt32, eager=True).alias(PLACE)
-    ordered = frame.select(leading).with_columns(places).sort(leading, nulls_last=False, maintain_order=True)
+    leading = _leading(order)
+    places = pl.int_range(table.num_rows, dtype=pl.UInt32, eager=True).alias(PLACE)
+    ordered = _frame(table.select(leading)).with_columns(places).sort(leading, nulls_last=False, maintain_order=True)
     same = ordered.select(_as_before(leading)).to_series()
     tied = same | same.shift(-1, fill_value=False)
     if not tied.any():
         return ordered[PLACE], same
     positions = tied.arg_true()
-    ties = frame[ordered[PLACE].gather(positions)].with_columns(ordered[PLACE].gather(positions))
+    found = ordered[PLACE].gather(positions)
+    ties = _frame(table.take(found.to_arrow())).with_columns(found)
     ties = ties.sort(order, nulls_last=False, maintain_order=True)
     copies = ties.select(_as_before([*own, "row_id"] if "row_id" in order else own)).to_series()
     return ordered[PLACE].scatter(positions, ties[PLACE]), same.scatter(positions, copies)
+
+
+def _leading(order: Sequence[str]) -> list[str]:
+    """The first columns of the order, in which copies of a row are equal, and few other rows."""
+    return list(order[: order.index("row_id") + 1]) if "row_id" in order else [n for n in order if n not in ADDED]
 
 
 def _as_before(names: Sequence[str]) -> pl.Expr:
@@ -185,6 +208,13 @@ def _as_before(names: Sequence[str]) -> pl.Expr:
 
     same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift(1)) for name in names)
     return (same & (pl.int_range(pl.len()) > 0)).alias("same")
+
+
+def _as_last(names: Sequence[str]) -> pl.Expr:
+    """Whether a row equals the last one in the columns."""
+    import polars as pl
+
+    return pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).last()) for name in names)
 
 
 def total_order(columns: Sequence[str], pipeline: Pipeline) -> list[str]:
@@ -198,14 +228,14 @@ def _time(pipeline: Pipeline) -> str | None:
     return pipeline.source.time or next(iter(pipeline.by_role("time")), None)
 
 
-def _without_same_keys(frame: pl.DataFrame, places: pl.Series, rule: Deduplicate, pipeline: Pipeline) -> pl.Series:
+def _without_same_keys(table: pa.Table, places: pl.Series, rule: Deduplicate, pipeline: Pipeline) -> pl.Series:
     """Of the places, in order, those of the first or last row of every group of equal keys."""
     import polars as pl
 
     keys = list(rule.by or [])
     by = rule.order or _time(pipeline)
     names = [*keys, by] if by is not None else keys
-    rows = frame.select(list(dict.fromkeys(names)))[places].with_columns(places).with_row_index("__order")
+    rows = _frame(table.select(list(dict.fromkeys(names))))[places].with_columns(places).with_row_index("__order")
     keyed = pl.all_horizontal(pl.col(name).is_not_null() for name in keys)
     ranked = rows.filter(keyed)
     if by is not None:

@@ -1,0 +1,102 @@
+"""A shard of any size: sorted run by run and merged, it is what it would be sorted at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from millrace.data import merge_sort
+from millrace.data.merge_sort import ordered
+from millrace.data.shard import sort_and_deduplicate
+from millrace.spec import Pipeline
+
+SCHEMA = pa.schema(
+    [
+        ("user", pa.string()),
+        ("t", pa.timestamp("us")),
+        ("n", pa.int64()),
+        ("row_id", pa.int64()),
+        ("source_file", pa.string()),
+    ]
+)
+ROWS = st.tuples(
+    st.sampled_from([None, "", "a", "b", "é"]),
+    st.none() | st.integers(0, 2),
+    st.none() | st.integers(0, 2),
+    st.sampled_from(["x.csv", "y.csv"]),
+)
+
+
+def pipeline(deduplicate: dict[str, Any] | None) -> Pipeline:
+    return Pipeline.model_validate(
+        {
+            "name": "p",
+            "source": {"uri": "x", "time": "t"},
+            "columns": {
+                "user": {"type": "string", "role": "key"},
+                "t": {"type": "timestamp", "role": "time"},
+                "n": {"type": "int64", "role": "numeric"},
+            },
+            "shard": {"by": "user", "deduplicate": deduplicate},
+        }
+    )
+
+
+def batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
+    """Rows whose row_id tells less than the row, as two rows may have one."""
+    cells = [(user, t, n, (n or 0) % 2, file) for user, t, n, file in rows]
+    columns = zip(*cells, strict=True) if cells else [[] for _ in SCHEMA]
+    return pa.record_batch(
+        [pa.array(values, field.type) for values, field in zip(columns, SCHEMA, strict=True)], SCHEMA
+    )
+
+
+@pytest.mark.parametrize(
+    "deduplicate",
+    [
+        None,
+        {},
+        {"by": ["user"]},
+        {"by": ["user"], "keep": "last", "order": "n"},
+        {"by": ["user", "n"], "keep": "last"},
+    ],
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(batches=st.lists(st.lists(ROWS, max_size=12), min_size=1, max_size=8), held=st.integers(1, 2_000))
+def test_any_number_of_runs_gives_the_same_table(
+    deduplicate: dict[str, Any] | None,
+    batches: list[list[tuple[Any, ...]]],
+    held: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(merge_sort, "SCRATCH_ROWS", 2)
+    spec = pipeline(deduplicate)
+    given_rows = [batch(rows) for rows in batches]
+    pieces = list(ordered(given_rows, spec, held=held))
+    found = pa.concat_tables([SCHEMA.empty_table(), *(table for table, _ in pieces)])
+    expected, duplicates = sort_and_deduplicate(pa.Table.from_batches(given_rows), spec)
+    assert found.to_pylist() == expected.to_pylist()
+    assert sum(merged for _, merged in pieces) == duplicates
+
+
+def test_more_rows_than_are_held_come_in_pieces_and_leave_no_file(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(merge_sort, "SCRATCH_ROWS", 100)
+    rows = [batch([(f"{number * 7919 % 50_000:05d}", 0, 0, "x.csv")]) for number in range(20_000)]
+    batches = [pa.Table.from_batches(rows[start::10]).combine_chunks().to_batches()[0] for start in range(10)]
+    held = sum(each.nbytes for each in batches) // 5
+    pieces = []
+    for table, merged in ordered(batches, pipeline({}), held=held):
+        assert table.nbytes < 2 * held
+        assert merged == 0
+        pieces.append(table)
+    users = pa.concat_tables(pieces)["user"].to_pylist()
+    assert users == sorted(f"{number * 7919 % 50_000:05d}" for number in range(20_000))
+    assert len(pieces) > 1
+    assert not list(tmp_path.iterdir())
