@@ -47,6 +47,13 @@ def diagnose(tmp_path: Path) -> Iterator[Diagnose]:
     os.environ.update(before)
 
 
+def test_kernels_that_were_not_built_are_told(diagnose: Diagnose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("millrace.data.native.kernels", None)
+    finding = diagnose({})["kernels"]
+    assert finding.ok
+    assert "C compiler" in finding.words
+
+
 @pytest.fixture
 def keys(minio: MinioFacts, diagnose: Diagnose) -> None:
     os.environ |= {"AWS_ACCESS_KEY_ID": minio.access_key, "AWS_SECRET_ACCESS_KEY": minio.secret_key}

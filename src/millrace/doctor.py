@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel
 
+from millrace.data import native
 from millrace.errors import MillraceError, ServiceError
 from millrace.mapreduce import probe as probe_runner
 from millrace.mapreduce.cluster import needs_pack
@@ -47,6 +48,7 @@ def examine(profile_name: str | None) -> list[Finding]:
         for name, check in {
             "python": _python,
             "packages": _packages,
+            "kernels": _kernels,
             "home folder": _home,
             "room": _room,
         }.items()
@@ -149,6 +151,12 @@ def _python(profile: Profile) -> str:
 
 def _packages(profile: Profile) -> str:
     return ", ".join(f"{name} {version(name)}" for name in NEEDED)
+
+
+def _kernels(profile: Profile) -> str:
+    if native.available():
+        return "in C"
+    return "in Python, which is slower: for those in C, install Millrace again where there is a C compiler"
 
 
 def _home(profile: Profile) -> str:
