@@ -34,8 +34,8 @@ from millrace.data.clean import Cleaner, clean_schema
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.key_sketch import KeySketch, key_sketch
 from millrace.data.lookup import index_path, key_index
-from millrace.data.raw import Split
 from millrace.data.shard import ShardPlan, assign, sort_and_deduplicate
+from millrace.data.split import Split
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
 from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
@@ -165,6 +165,6 @@ class ShardKeys(CleanRows):
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(Shard)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import inspect
 import json
 import logging
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -99,6 +101,15 @@ def job_reference(job: type[Any]) -> dict[str, str | None]:
     return {"module": "__main__", "name": name, "file": str(Path(file).absolute())}
 
 
+def _quiet_blas() -> AbstractContextManager[Any]:
+    """Inside, BLAS has one thread, where it is loaded already: no environment tells it how many to start."""
+    if "numpy" not in sys.modules:
+        return contextlib.nullcontext()
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return threadpool_limits(1, "blas")
+
+
 class Forked:
     """A child of this process that runs `run` and ends; with the methods of `subprocess.Popen`."""
 
@@ -149,9 +160,7 @@ class TaskServer:
         )
 
     def _forked(self, requests: int, events: int) -> Forked:
-        """A fork of this process, which has imported what tasks need and done nothing else."""
-
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        """A fork of this process, which has only imported."""
 
         def run() -> None:
             os.close(self.requests)
@@ -162,7 +171,8 @@ class TaskServer:
                 os.dup2(nothing.fileno(), 1)
             serve(requests, events, self.preload)
 
-        with threadpool_limits(1, "blas"):  # loaded already, so no environment tells it how many threads to start
+        gc.freeze()  # neither process touches, so neither copies, the pages of these objects
+        with _quiet_blas():
             return Forked(run)
 
     def answers(self) -> bool:

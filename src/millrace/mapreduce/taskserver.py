@@ -38,8 +38,10 @@ def serve(requests: int, events: int, preload: Sequence[str]) -> None:
     """Answers requests until their pipe is closed; first imports `preload`, beside what every task needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
     server = TaskServer(requests, events)
+    gc.disable()  # imports make much and leave no garbage
     for name in (*PRELOAD, *preload):
         importlib.import_module(name)
+    gc.enable()
     server.run()
 
 
