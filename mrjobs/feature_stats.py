@@ -37,7 +37,7 @@ ROWS_AT_ONCE = 1 << 18
 class FeatureStats(ColumnJob):
     """Measures the columns that cleaning keeps; see the module for what it reads and emits."""
 
-    preload = ("millrace.data.stats", "millrace.mapreduce.part_splits")
+    preload = ("millrace.data.row_intervals", "millrace.data.stats", "millrace.mapreduce.part_splits")
 
     @cached_property
     def schema(self) -> pa.Schema:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from millrace import __version__
+from millrace.cores import one_blas_thread
 from millrace.errors import MillraceError, WorkError
 from millrace.stage_names import STAGES
 
@@ -141,13 +142,14 @@ def run(
     name: str, date: str | None, first: str | None, last: str | None, profile: str | None, as_json: bool, **options: Any
 ) -> None:
     """Run the stages of pipeline NAME without Airflow."""
-    from millrace.mapreduce.tasks import prestart
+    one_blas_thread()
+    from millrace.mapreduce.tasks import NIGHT, prestart
     from millrace.stages import open_run, run_stages
     from millrace.stages.show import results_table
 
     opened = open_run(name, date, profile=profile, options=options, say=say)
     if opened.runner() == "local":
-        prestart(fork=False)
+        prestart(fork=False, preload=NIGHT)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
     documents = [result.model_dump(mode="json") for result in results]

@@ -10,6 +10,7 @@ import atexit
 import gc
 import sys
 
+from millrace.cores import one_blas_thread
 from millrace.errors import MillraceError
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.tasks import prestart
@@ -27,9 +28,12 @@ def run_script(job: type[ColumnJob]) -> None:
     try:
         options = _parse(job)
         if options.runner == "local":
-            prestart(fork=True)
+            prestart(fork=True, preload=job.preload)
+        one_blas_thread()
+        gc.disable()  # imports make much and leave no garbage
         from millrace.stages.by_hand import run_by_hand
 
+        gc.enable()
         run_by_hand(job, options)
     except MillraceError as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))

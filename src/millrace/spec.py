@@ -268,6 +268,9 @@ class CleanRule(Model):
     missing: Missing = Missing()
 
 
+_DEFAULT_RULE = CleanRule.model_construct()  # nothing to validate, and each task would build a validator for it
+
+
 class Deduplicate(Model):
     """Which rows are duplicates and which one stays. No `by`: all columns are equal."""
 
@@ -444,7 +447,7 @@ class Pipeline(Model):
     def rule(self, column: str) -> CleanRule:
         """The cleaning rule of a kept column; the default rule where the file names none."""
         rule = self.clean.get(column)
-        return rule if isinstance(rule, CleanRule) else CleanRule()
+        return rule if isinstance(rule, CleanRule) else _DEFAULT_RULE
 
     def as_stored(self) -> Pipeline:
         """The pipeline with the columns that raw files hold: those derived from others left out."""
