@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
+DURATION = re.compile("[0-9]{1,6}[hdw]")
 DURATION_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 LONGEST = timedelta(days=36_525)  # a hundred years: no window is longer, and every date less it is a date
 
@@ -36,7 +37,7 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    if isinstance(text, str) and re.fullmatch("[0-9]{1,6}[hdw]", text):
+    if isinstance(text, str) and DURATION.fullmatch(text):
         value = int(text[:-1]) * DURATION_UNITS[text[-1]]
         if value <= LONGEST:
             return value
