@@ -248,6 +248,8 @@ class TaskServer:
             return
         with contextlib.suppress(OSError):
             os.close(self.requests)
+        if not self.loaded:
+            self.process.kill()  # it may still import, for a second, and has no tasks
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
