@@ -145,13 +145,14 @@ def run(
     one_blas_thread()
     from millrace.mapreduce.tasks import NIGHT, prestart
     from millrace.stages import open_run, run_stages
-    from millrace.stages.show import results_table
 
     opened = open_run(name, date, profile=profile, options=options, say=say)
     first, last = first or STAGES[0], last or STAGES[-1]
     wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
     if opened.runner() == "local" and not {*MAPREDUCE}.isdisjoint(wanted):
-        prestart(fork=False, preload=NIGHT)
+        prestart(fork=False, preload=NIGHT)  # it imports while this process does
+    from millrace.stages.show import results_table
+
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first, last)
     documents = [result.model_dump(mode="json") for result in results]
