@@ -9,17 +9,23 @@ import importlib
 import sys
 import time
 
+from millrace import script
 from millrace.mapreduce import local  # noqa: F401 - loaded before the clock starts
-from millrace.stages import script
+from millrace.mapreduce.tasks import NIGHT
+from millrace.mapreduce.taskserver import PRELOAD
+from millrace.stages import by_hand  # noqa: F401 - so is this
 
 
 def main() -> None:
     """Run the script; its seconds are the last line of the standard error."""
     name = sys.argv.pop(1)
-    job = {"feature_stats": "FeatureStats", "score": "Score", "clean": "Clean"}[name]
-    module = importlib.import_module(f"mrjobs.{name}")
+    names = {"feature_stats": "FeatureStats", "score": "Score", "clean": "Clean"}
+    job = getattr(importlib.import_module(f"mrjobs.{name}"), names[name])
+    for each in (*PRELOAD, *job.preload):
+        if each not in NIGHT:  # they start threads, and the task server is a fork
+            importlib.import_module(each)
     started = time.perf_counter()
-    script.run_script(getattr(module, job))
+    script.run_script(job)
     print(f"engine_seconds {time.perf_counter() - started}", file=sys.stderr)
 
 

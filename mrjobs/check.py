@@ -36,10 +36,11 @@ from millrace.data.check import CheckState, Run
 from millrace.data.check_counts import BLOCK
 from millrace.data.clean_groups import GroupFills, learned_columns
 from millrace.data.convert import Typed, convert, typed_schema
-from millrace.data.raw import Split
+from millrace.data.row_intervals import name_intervals
+from millrace.data.split import Split
 from millrace.data.stats import Stats
 from millrace.errors import InputError
-from millrace.intervals import ALL, UNKNOWN, name_intervals
+from millrace.intervals import ALL, UNKNOWN
 from millrace.mapreduce.failures import describe
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
@@ -175,6 +176,6 @@ def _bytes(text: str) -> bytes:
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(Check)

@@ -33,7 +33,7 @@ import xxhash
 from millrace.data.clean import Cleaned, Cleaner, Counts, clean_schema
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.clean_rejects import QUARANTINE
-from millrace.data.raw import Split
+from millrace.data.split import Split
 from millrace.intervals import UNKNOWN
 from millrace.mapreduce.job import ColumnJob
 from millrace.storage.ledger import Ledger
@@ -117,6 +117,6 @@ class _Output:
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(Clean)

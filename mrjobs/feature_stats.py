@@ -20,16 +20,16 @@ import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from millrace.data.convert import convert, typed_schema
-from millrace.data.raw import Split
-from millrace.data.stats import Stats
-from millrace.intervals import ALL, by_interval, name_intervals
+from millrace.data.split import Split
+from millrace.intervals import ALL
 from millrace.mapreduce.job import ColumnJob
-from millrace.mapreduce.part_splits import read_part
+
+if TYPE_CHECKING:  # what only tasks need is imported where they use it: a small job takes as long as its imports
+    import pyarrow as pa
+
+    from millrace.data.stats import Stats
 
 ROWS_AT_ONCE = 1 << 18
 
@@ -37,9 +37,13 @@ ROWS_AT_ONCE = 1 << 18
 class FeatureStats(ColumnJob):
     """Measures the columns that cleaning keeps; see the module for what it reads and emits."""
 
+    preload = ("millrace.data.row_intervals", "millrace.data.stats", "millrace.mapreduce.part_splits")
+
     @cached_property
     def schema(self) -> pa.Schema:
         """The measured columns in their declared types."""
+        from millrace.data.convert import typed_schema
+
         return typed_schema(self.plan.pipeline, self.plan.pipeline.kept())
 
     def map_split(self, split: Split) -> Iterator[tuple[str, Any]]:
@@ -48,6 +52,8 @@ class FeatureStats(ColumnJob):
         One for each split, not for each task: floating sums depend on their order, and the splits of a task on the
         engine. The engine sorts the values of a key, so that they are always merged in the same order.
         """
+        from millrace.data.stats import Stats
+
         found: dict[str, _Gathered] = {}
         for interval, batch in self._batches(split):
             if interval not in found:
@@ -58,6 +64,8 @@ class FeatureStats(ColumnJob):
 
     def reduce_key(self, key: str, values: Iterator[Any]) -> Iterator[tuple[str, Any]]:
         """(interval, statistics of all its rows)."""
+        from millrace.data.stats import Stats
+
         merged = Stats.merged(Stats.from_bytes(base64.b64decode(value)) for value in values)
         yield key, base64.b64encode(merged.to_bytes()).decode()
 
@@ -67,6 +75,10 @@ class FeatureStats(ColumnJob):
         return label if label in self.schema.names else None
 
     def _batches(self, split: Split) -> Iterator[tuple[str, pa.RecordBatch]]:
+        from millrace.data.convert import convert
+        from millrace.data.row_intervals import by_interval, name_intervals
+        from millrace.mapreduce.part_splits import read_part
+
         if not self.plan.params.get("raw"):
             for batch in read_part(split, self.schema.names):
                 yield split.interval or ALL, batch
@@ -99,12 +111,14 @@ class _Gathered:
 
     def close(self) -> Stats:
         if self.batches:
+            import pyarrow as pa
+
             self.stats.update(pa.Table.from_batches(self.batches).combine_chunks())
             self.batches, self.rows = [], 0
         return self.stats
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(FeatureStats)

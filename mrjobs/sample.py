@@ -33,9 +33,9 @@ from millrace.buffers import array_of, flags
 from millrace.data.clean import clean_schema
 from millrace.data.holdout import Holdout
 from millrace.data.population import Population
-from millrace.data.raw import Split
 from millrace.data.sample import PROBABILITY, WEIGHT, SamplePlan, candidates, columns_ranked, finish
 from millrace.data.sample_choice import time_column
+from millrace.data.split import Split
 from millrace.errors import WorkError
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
@@ -223,6 +223,6 @@ class SampleRows(TeachingRows):
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(SampleRows)

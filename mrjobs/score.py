@@ -32,7 +32,7 @@ import pyarrow as pa
 from millrace.buffers import array_of
 from millrace.data.clean import DATA_INTERVAL, ROW_ID, clean_schema
 from millrace.data.foreign import conform, content_ids
-from millrace.data.raw import Split
+from millrace.data.split import Split
 from millrace.intervals import ALL
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
@@ -124,6 +124,6 @@ def _scored(
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(Score)

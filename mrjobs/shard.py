@@ -35,8 +35,8 @@ from millrace.data.clean_plan import CleanPlan
 from millrace.data.key_sketch import KeySketch, key_sketch
 from millrace.data.lookup import KeyIndex, index_path
 from millrace.data.merge_sort import ordered
-from millrace.data.raw import Split
 from millrace.data.shard import ShardPlan, assign
+from millrace.data.split import Split
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.part_splits import read_part
 from millrace.mapreduce.shuffle import Ref, ShuffleWriter, read_refs
@@ -169,6 +169,6 @@ class ShardKeys(CleanRows):
 
 
 if __name__ == "__main__":
-    from millrace.stages import run_script
+    from millrace.script import run_script
 
     run_script(Shard)

@@ -92,3 +92,8 @@ def null_scalar(kind: pa.DataType) -> pa.Scalar:
     <pyarrow.Int8Scalar: None>
     """
     return pa.nulls(1, kind)[0]
+
+
+def row_numbers(numbers: npt.NDArray[np.int64]) -> pa.Int64Array:
+    """Record numbers as an Arrow array."""
+    return pa.Int64Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers.tobytes())])

@@ -14,8 +14,9 @@ from typing import Any
 import click
 
 from millrace import __version__
+from millrace.cores import one_blas_thread
 from millrace.errors import MillraceError, WorkError
-from millrace.stage_names import STAGES
+from millrace.stage_names import MAPREDUCE, STAGES
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 TRACEBACK = "MILLRACE_TRACEBACK"
@@ -141,15 +142,19 @@ def run(
     name: str, date: str | None, first: str | None, last: str | None, profile: str | None, as_json: bool, **options: Any
 ) -> None:
     """Run the stages of pipeline NAME without Airflow."""
-    from millrace.mapreduce.tasks import prestart
+    one_blas_thread()
+    from millrace.mapreduce.tasks import NIGHT, prestart
     from millrace.stages import open_run, run_stages
-    from millrace.stages.show import results_table
 
     opened = open_run(name, date, profile=profile, options=options, say=say)
-    if opened.runner() == "local":
-        prestart(fork=False)
+    first, last = first or STAGES[0], last or STAGES[-1]
+    wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    if opened.runner() == "local" and not {*MAPREDUCE}.isdisjoint(wanted):
+        prestart(fork=False, preload=NIGHT)  # it imports while this process does
+    from millrace.stages.show import results_table
+
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
-    results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
+    results = run_stages(opened, first, last)
     documents = [result.model_dump(mode="json") for result in results]
     emit(documents, as_json, lambda _: results_table(results))
 

@@ -7,15 +7,10 @@ An interval is named by its start, so that names sort in time: ``2018-04-01T05``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from millrace.buffers import array_of, scalar, stored_numbers
 from millrace.errors import RequestError
 from millrace.spec import Interval
 
@@ -115,24 +110,6 @@ def newest(names: Iterable[str], kind: Interval) -> str:
     known = [name for name in names if name != UNKNOWN]
     tomorrow = interval_name(now() + timedelta(days=1), kind)
     return max([name for name in known if name <= tomorrow] or known)
-
-
-def name_intervals(times: pa.Array, kind: Interval) -> pa.Array:
-    """The interval name of every time; ``unknown`` where the time is null. Returns a string array of equal length."""
-    if kind == "none":
-        return pa.repeat(scalar(ALL), len(times))
-    hours = np.floor_divide(stored_numbers(times.cast(pa.timestamp("s"), safe=False).cast(pa.int64())), 3600)
-    encoded = array_of(hours).dictionary_encode()  # few, and each is formatted once
-    moments = array_of(stored_numbers(encoded.dictionary) * 3600).cast(pa.timestamp("s"))
-    names = pc.strftime(moments, format=FORMATS[kind]).take(encoded.indices)
-    return pc.if_else(times.is_valid(), names, scalar(UNKNOWN)) if times.null_count else names
-
-
-def by_interval(batch: pa.RecordBatch, names: pa.Array) -> Iterator[tuple[str, pa.RecordBatch]]:
-    """The batch cut into one batch per interval, in order of name; row order is kept inside each."""
-    unique = sorted(pc.unique(names).to_pylist())
-    for name in unique:
-        yield name, batch if len(unique) == 1 else batch.filter(pc.equal(names, scalar(name)))
 
 
 def now() -> datetime:

@@ -15,18 +15,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from millrace.errors import ProfileError
-
-Runner = Literal["inline", "local", "hadoop", "emr", "spark"]
-RUNNERS: tuple[str, ...] = get_args(Runner)
-CLUSTERS = ("hadoop", "emr", "spark")
-"""Runners whose tasks run on other machines: they reach only the store."""
+from millrace.runner_names import RUNNERS, Runner
 
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 NAME = r"^[a-z][a-z0-9_]{0,62}$"
+DURATION = re.compile("[0-9]{1,6}[hdw]")
 DURATION_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 LONGEST = timedelta(days=36_525)  # a hundred years: no window is longer, and every date less it is a date
 
@@ -36,7 +37,7 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    if isinstance(text, str) and re.fullmatch("[0-9]{1,6}[hdw]", text):
+    if isinstance(text, str) and DURATION.fullmatch(text):
         value = int(text[:-1]) * DURATION_UNITS[text[-1]]
         if value <= LONGEST:
             return value
@@ -268,6 +269,9 @@ class CleanRule(Model):
     missing: Missing = Missing()
 
 
+_DEFAULT_RULE = CleanRule.model_construct()  # nothing to validate, and each task would build a validator for it
+
+
 class Deduplicate(Model):
     """Which rows are duplicates and which one stays. No `by`: all columns are equal."""
 
@@ -444,7 +448,7 @@ class Pipeline(Model):
     def rule(self, column: str) -> CleanRule:
         """The cleaning rule of a kept column; the default rule where the file names none."""
         rule = self.clean.get(column)
-        return rule if isinstance(rule, CleanRule) else CleanRule()
+        return rule if isinstance(rule, CleanRule) else _DEFAULT_RULE
 
     def as_stored(self) -> Pipeline:
         """The pipeline with the columns that raw files hold: those derived from others left out."""

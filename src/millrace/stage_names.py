@@ -5,4 +5,5 @@ from __future__ import annotations
 TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "evaluate", "promote", "compress", "report")
 SCORING = ("score", "report")  # the report of the night once more, now with its scores
 STAGES = (*TRAINING[:-1], *SCORING)  # a whole night without Airflow
+MAPREDUCE = ("check", "clean", "shard", "stats", "sample", "score")  # they run jobs
 LEARNING = ("sample", "train", "evaluate", "promote", "compress", "score")  # they need a column with role label

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from road import HEADER, PIPELINE, Road, failure, night
 
-from millrace.stages import run_script
+from millrace.script import run_script
 
 TEN_MISTAKES = """\
 name: Buys

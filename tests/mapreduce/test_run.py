@@ -327,3 +327,9 @@ def test_the_next_job_finds_the_server_warm(splits: list[Split]) -> None:
     first, second = (run_job(Where, plan(), splits[:4], runner="local", tasks=4) for _ in range(2))
     assert {where["server"] for _, where in first} == {where["server"] for _, where in second}
     assert len(tasks_module._idle) == 1
+
+
+def test_a_server_that_nothing_asked_ends_at_once_though_it_imports() -> None:
+    server = tasks_module.TaskServer(preload=tasks_module.NIGHT)
+    server.close()
+    assert server.process.wait() == -signal.SIGKILL

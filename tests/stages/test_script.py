@@ -53,6 +53,12 @@ def test_the_statistics_of_a_small_file_load_nothing_heavy(orders: Path, runner:
     assert loaded & {"pandas", "polars", "sklearn", "scipy", "mlflow", "pyspark.sql", "setuptools", "boto3"} == set()
 
 
+def test_the_task_server_is_forked_before_the_slow_imports() -> None:
+    show = "import sys, millrace.script, mrjobs.feature_stats; print({'numpy', 'pyarrow', 'ruamel'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "set()\n"
+
+
 def test_sample_and_check_need_only_files_too(orders: Path) -> None:
     sampled, said = script("sample", "-r", "inline", "data")
     assert len(sampled) == 540

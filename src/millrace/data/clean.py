@@ -36,9 +36,10 @@ from millrace.data.clean_plan import CleanPlan
 from millrace.data.clean_rejects import first_reasons, quarantine
 from millrace.data.convert import convert, typed_schema
 from millrace.data.hashing import hash_rows
+from millrace.data.row_intervals import name_intervals
 from millrace.data.split import RawBatch, Split
 from millrace.errors import InputError
-from millrace.intervals import ALL, UNKNOWN, name_intervals
+from millrace.intervals import ALL, UNKNOWN
 from millrace.spec import Pipeline
 
 ROW_ID, SOURCE_FILE, DATA_INTERVAL = "row_id", "source_file", "data_interval"

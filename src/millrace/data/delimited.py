@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
+from millrace.buffers import row_numbers
 from millrace.data import native
 from millrace.data.bytestream import plain_chunks
 from millrace.data.records import Block, DamagedStream, Dialect, record_blocks, scan
-from millrace.data.split import TEXT_LIMIT, BadRow, RawBatch, Split, row_numbers
+from millrace.data.split import TEXT_LIMIT, BadRow, RawBatch, Split
 from millrace.data.textfile import encoding_name, sound_records, text_chunks
 from millrace.errors import InputError, UncertainCut
 from millrace.spec import Pipeline

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from millrace.buffers import array_of, flags, scalar, stored_numbers
 from millrace.data import native
@@ -67,6 +66,8 @@ def encode(array: pa.Array, kind: Kind) -> Encoded:
         places, first, hashes = native.encode(plain)
         return Encoded(places, plain.take(array_of(first)), hashes)
     if kind == "float":
+        import pyarrow.compute as pc  # slow to import
+
         plain = pc.add(plain, scalar(0.0))  # -0.0 is 0.0
     encoded = plain.dictionary_encode()
     return Encoded(_codes(encoded.indices), encoded.dictionary)

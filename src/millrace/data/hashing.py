@@ -35,7 +35,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from millrace.buffers import array_of, without_dictionary
@@ -131,6 +130,8 @@ def seed_of(*parts: str) -> int:
 
 def canonical_text(array: pa.Array) -> pa.Array:
     """The canonical text of every value as a string array (binary stays binary); null where null."""
+    import pyarrow.compute as pc  # slow to import
+
     kind = array.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return array
@@ -150,6 +151,8 @@ def canonical_text(array: pa.Array) -> pa.Array:
 
 
 def _float_text(array: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
     numbers = array.fill_null(0.0).to_numpy(zero_copy_only=False)
     whole = (np.abs(numbers) < 2.0**63) & (np.floor(numbers) == numbers)
     text = pa.array(np.where(whole, numbers, 0.0).astype(np.int64)).cast(pa.string())

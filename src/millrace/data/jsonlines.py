@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from millrace.buffers import row_numbers
 from millrace.data.delimited import raw_name
 from millrace.data.records import Block, Dialect, record_blocks
-from millrace.data.split import BadRow, RawBatch, Split, row_numbers
+from millrace.data.split import BadRow, RawBatch, Split
 from millrace.data.textfile import encoding_name, excerpt, sound_records, text_chunks
 from millrace.spec import Pipeline
 

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from millrace.buffers import row_numbers
 from millrace.data.delimited import match_columns, raw_name
-from millrace.data.split import RawBatch, Split, row_numbers
+from millrace.data.split import RawBatch, Split
 from millrace.errors import InputError
 from millrace.spec import Pipeline
 

@@ -16,12 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data.convert import TYPES
-from millrace.data.split import TEXT_LIMIT, BadRow, OpenFile, RawBatch, Split
+from millrace.data.split import BATCH_ROWS, TEXT_LIMIT, BadRow, OpenFile, RawBatch, Split
 from millrace.spec import Pipeline
 
 __all__ = ["BATCH_ROWS", "TEXT_LIMIT", "BadRow", "OpenFile", "RawBatch", "Split", "read_split"]
-
-BATCH_ROWS = 131_072
 
 
 def read_split(

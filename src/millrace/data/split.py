@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # slow to import: a `Split` needs neither
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
-from millrace.buffers import array_of
+BATCH_ROWS = 131_072
+"""Rows of a `RawBatch`, where nothing else is asked for."""
 
 TEXT_LIMIT = 500
 """Characters of an unreadable row that a `BadRow` keeps."""
@@ -98,6 +100,8 @@ class RawBatch:
 
     def cells(self, rows: NDArray[np.int64]) -> pa.RecordBatch:
         """The cells of some rows of the batch as the file has them, for people to read."""
+        from millrace.buffers import array_of
+
         return self.batch.take(array_of(rows)) if self.written is None else self.written(rows)
 
     def slice(self, start: int, length: int) -> RawBatch:
@@ -110,8 +114,3 @@ class RawBatch:
             bad=self.bad if start == 0 else [],
             written=None if written is None else lambda rows: written(rows + start),
         )
-
-
-def row_numbers(numbers: NDArray[np.int64]) -> pa.Int64Array:
-    """Record numbers as an Arrow array (`pa.array` would import pandas)."""
-    return pa.Int64Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers.tobytes())])

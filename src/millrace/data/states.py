@@ -21,7 +21,6 @@ import datasketches
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
 from millrace.buffers import array_of, stored_numbers, text_array
@@ -288,6 +287,8 @@ def state_of(
 def _text_state(
     state: ColumnState, values: pa.Array, counts: Counts, hashes: npt.NDArray[np.uint64] | None
 ) -> ColumnState:
+    import pyarrow.compute as pc  # slow to import: states that are only read don't need it
+
     if not len(values):
         return state
     lengths = stored_numbers(pc.utf8_length(values)).astype(np.int64)

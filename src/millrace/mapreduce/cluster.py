@@ -26,7 +26,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from millrace.data.raw import Split
+from millrace.data.split import Split
 from millrace.errors import MillraceError, ProfileError
 from millrace.mapreduce.causes import EngineWords, probable_cause
 from millrace.mapreduce.deferral import Deferral, StepRunning

@@ -19,8 +19,8 @@ from millrace.data import native
 from millrace.data.bytestream import plain_chunks
 from millrace.data.delimited import dialect_of, match_header, read_header
 from millrace.data.jsonlines import LINES
-from millrace.data.raw import OpenFile
 from millrace.data.records import MAX_RECORD, Block, Dialect, Positions, record_blocks
+from millrace.data.split import OpenFile
 from millrace.data.textfile import HEAD, encoding_name, refuse_binary
 from millrace.spec import Pipeline
 

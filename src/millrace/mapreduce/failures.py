@@ -10,7 +10,6 @@ import uuid
 from typing import Any
 
 from millrace.errors import MillraceError, SplitFailed
-from millrace.storage.files import filesystem, open_output
 
 
 class TaskTraceback(Exception):
@@ -33,6 +32,8 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 def report_failure(folder: str, error: BaseException) -> None:
     """Leave the description of a failure in a folder of the store; a store that fails too must not hide the failure."""
+    from millrace.storage.files import filesystem, open_output
+
     with contextlib.suppress(MillraceError, OSError):
         system, path, _ = filesystem(folder)
         with open_output(system, f"{path}/{uuid.uuid4().hex}.json") as file:

@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from millrace.data.raw import BATCH_ROWS, RawBatch, Split, read_split
+from millrace.data.split import BATCH_ROWS, RawBatch, Split
 from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import report_failure, summary
 from millrace.mapreduce.stdlib_distutils import stdlib_distutils
 from millrace.spec import Pipeline
 from millrace.storage import faults
-from millrace.storage.files import open_input
 from millrace.storage.refusals import is_refusal, write_refused
 
 with stdlib_distutils():
@@ -105,6 +104,8 @@ class ColumnJob(MRJob):
         if self._plan is None:
             if self.options.plan is None:
                 raise RequestError(f"{type(self).__name__} has no plan", expected="--plan FILE")
+            from millrace.storage.files import open_input
+
             with open_input(self.options.plan) as file:
                 self._plan = JobPlan.model_validate_json(file.read())
         return self._plan
@@ -113,6 +114,9 @@ class ColumnJob(MRJob):
         self, split: Split, columns: Sequence[str] | None = None, batch_rows: int = BATCH_ROWS
     ) -> Iterator[RawBatch]:
         """The batches of a split (`millrace.data.raw.read_split`); a failure while one is at hand names its rows."""
+        from millrace.data.raw import read_split
+        from millrace.storage.files import open_input
+
         for found in read_split(
             split, self.plan.pipeline, open_input, columns=columns, batch_rows=batch_rows, typed=True
         ):

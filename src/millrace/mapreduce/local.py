@@ -11,7 +11,7 @@ from typing import Any
 
 from mrjob.sim import _sort_lines_in_memory
 
-from millrace.data.raw import Split
+from millrace.data.split import Split
 from millrace.errors import RequestError
 from millrace.mapreduce.manifest import ManifestRunner, balance
 from millrace.mapreduce.tasks import Task, job_reference, task_server

@@ -10,8 +10,7 @@ from typing import Any
 from mrjob.sim import SimMRJobRunner
 
 from millrace.cores import available_cores
-from millrace.data.raw import Split
-from millrace.data.split import COMPRESSED_WEIGHT
+from millrace.data.split import COMPRESSED_WEIGHT, Split
 
 
 def weight(split: Split) -> int:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from millrace.data.parquet import stored_as_dictionary
-from millrace.data.raw import Split
-from millrace.data.split import COMPRESSED_WEIGHT
+from millrace.data.split import COMPRESSED_WEIGHT, Split
 from millrace.errors import CorruptData
 from millrace.mapreduce.splits import SPLIT_SIZE, row_group_splits
 from millrace.storage.files import SourceFile, table_filesystem

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from millrace.data.raw import Split
+from millrace.data.split import Split
 from millrace.errors import MillraceError, RequestError, SplitFailed
 from millrace.mapreduce.failures import summary
 from millrace.mapreduce.job import ColumnJob, JobPlan, JsonPairs

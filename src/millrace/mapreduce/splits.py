@@ -1,7 +1,8 @@
 """Plans the splits of raw files: source files and a pipeline flow in, the manifest's `Split`s flow out.
 
 Plain csv, tsv and JSON lines are cut at record boundaries, Parquet at row groups, compressed files not at all. A text
-file of more than one split is scanned once, so that each split knows the number of its first record.
+file of more than one split is scanned once, so that each split knows the number of its first record. What reads files
+is imported where one is read: a small text file is not.
 """
 
 from __future__ import annotations
@@ -11,13 +12,9 @@ from itertools import pairwise
 from typing import Protocol
 
 from millrace.data import native
-from millrace.data.parquet import open_parquet
-from millrace.data.raw import OpenFile, Split
-from millrace.data.split import COMPRESSED_WEIGHT
-from millrace.data.textfile import is_whole
+from millrace.data.split import COMPRESSED_WEIGHT, OpenFile, Split
 from millrace.errors import InputError
 from millrace.intervals import file_interval
-from millrace.mapreduce.cuts import find_cuts, guess_cuts
 from millrace.spec import Pipeline
 from millrace.storage.files import open_input
 
@@ -79,6 +76,8 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
     if file.size <= split_size or _is_whole(file, pipeline, open_file):
         yield whole
         return
+    from millrace.mapreduce.cuts import find_cuts
+
     start, row = 0, 1
     for end, following in find_cuts(file.path, file.size, pipeline, split_size, open_file):
         yield Split(file.path, kind, start, end - start, row, None, interval, end - start)
@@ -91,6 +90,8 @@ def _guessed_splits(file: RawFile, pipeline: Pipeline, split_size: int, open_fil
     kind, interval = pipeline.source.format, interval_of(file.path, pipeline)
     cuts: list[int] | None = []
     if kind != "parquet" and file.size > split_size and not _is_whole(file, pipeline, open_file):
+        from millrace.mapreduce.cuts import guess_cuts
+
         cuts = guess_cuts(file.path, file.size, pipeline, split_size, open_file)
     if not cuts:
         yield from _splits(file, pipeline, split_size, open_file)
@@ -100,6 +101,8 @@ def _guessed_splits(file: RawFile, pipeline: Pipeline, split_size: int, open_fil
 
 
 def _is_whole(file: RawFile, pipeline: Pipeline, open_file: OpenFile) -> bool:
+    from millrace.data.textfile import is_whole
+
     handle = open_file(file.path)
     try:
         return is_whole(file.path, handle, pipeline.source.encoding)
@@ -109,6 +112,8 @@ def _is_whole(file: RawFile, pipeline: Pipeline, open_file: OpenFile) -> bool:
 
 def row_group_splits(file: RawFile, interval: str | None, split_size: int, open_file: OpenFile) -> Iterator[Split]:
     """Neighbouring row groups together, up to the split size as text; sizes are those of the compressed columns."""
+    from millrace.data.parquet import open_parquet
+
     handle = open_file(file.path)
     try:
         footer = open_parquet(file.path, handle).metadata

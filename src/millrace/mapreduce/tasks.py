@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import inspect
 import json
 import logging
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -35,7 +37,7 @@ from millrace.mapreduce.taskserver import serve
 serve(config["requests"], config["events"], config["preload"])
 """
 NIGHT = ("pandas", "polars")
-"""What the jobs of a night preload: a server that waits for them imports it meanwhile."""
+"""What the jobs of a night preload."""
 QUIET_THREADS = 2
 """The server's own, and one that Polars starts when it is imported and that waits for files to remove."""
 
@@ -99,6 +101,15 @@ def job_reference(job: type[Any]) -> dict[str, str | None]:
     return {"module": "__main__", "name": name, "file": str(Path(file).absolute())}
 
 
+def _quiet_blas() -> AbstractContextManager[Any]:
+    """Inside, BLAS has one thread, where it is loaded already: no environment tells it how many to start."""
+    if "numpy" not in sys.modules:
+        return contextlib.nullcontext()
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    return threadpool_limits(1, "blas")
+
+
 class Forked:
     """A child of this process that runs `run` and ends; with the methods of `subprocess.Popen`."""
 
@@ -149,9 +160,7 @@ class TaskServer:
         )
 
     def _forked(self, requests: int, events: int) -> Forked:
-        """A fork of this process, which has imported what tasks need and done nothing else."""
-
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        """A fork of this process, which has only imported."""
 
         def run() -> None:
             os.close(self.requests)
@@ -162,7 +171,8 @@ class TaskServer:
                 os.dup2(nothing.fileno(), 1)
             serve(requests, events, self.preload)
 
-        with threadpool_limits(1, "blas"):  # loaded already, so no environment tells it how many threads to start
+        gc.freeze()  # neither process touches, so neither copies, the pages of these objects
+        with _quiet_blas():
             return Forked(run)
 
     def answers(self) -> bool:
@@ -238,6 +248,8 @@ class TaskServer:
             return
         with contextlib.suppress(OSError):
             os.close(self.requests)
+        if not self.loaded:
+            self.process.kill()  # it may still import, for a second, and has no tasks
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -323,15 +335,15 @@ def task_server() -> Iterator[TaskServer]:
         _idle.append(server)
 
 
-def prestart(*, fork: bool) -> None:
-    """Starts a server that the first job finds.
+def prestart(*, fork: bool, preload: Sequence[str] = ()) -> None:
+    """Starts a server that the first job finds, and that imports `preload` meanwhile, beside what every task needs.
 
     With `fork`, from this process, which may have imported modules but done nothing yet: that takes milliseconds, where
     an interpreter takes the time of all imports once more. What has threads by then, BLAS and jemalloc, knows of forks.
     A process that did anything else may have threads that don't, and a fork of it might wait for ever.
     """
     if not _idle and hasattr(os, "fork"):
-        _idle.append(TaskServer(fork=fork, preload=() if fork else NIGHT))
+        _idle.append(TaskServer(fork=fork, preload=preload))
 
 
 def close_servers() -> None:

@@ -24,13 +24,13 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from millrace.mapreduce.failures import describe
 
-PRELOAD = ("pyarrow.csv", "pyarrow.parquet", "millrace.data.jsonlines", "millrace.mapreduce.job")
+PRELOAD = ("pyarrow.parquet", "millrace.data.jsonlines", "millrace.data.raw", "millrace.mapreduce.job")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -38,8 +38,11 @@ def serve(requests: int, events: int, preload: Sequence[str]) -> None:
     """Answers requests until their pipe is closed; first imports `preload`, beside what every task needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asked
     server = TaskServer(requests, events)
+    gc.disable()  # imports make much and leave no garbage
     for name in (*PRELOAD, *preload):
-        importlib.import_module(name)
+        with contextlib.suppress(ImportError):  # told where a job that needs it is loaded
+            importlib.import_module(name)
+    gc.enable()
     server.run()
 
 
@@ -109,27 +112,28 @@ class TaskServer:
         code = 1
         try:
             self._become_task()
-            run_task(task(), request, self.events)
+            run_task(task or self._make(request), request, self.events)
             code = 0
         except BaseException as error:
             Path(request["report"]).write_text(json.dumps(describe(error)), "utf-8")
         finally:
             os._exit(code)
 
-    def _made(self, request: dict[str, Any]) -> Callable[[], Any]:
-        """The request's job with its arguments, made once for all tasks of a step: mrjob declares 110 options for it.
+    def _made(self, request: dict[str, Any]) -> Any:
+        """The request's job, made once for all tasks of a step: mrjob declares 110 options for it.
 
-        Arguments that are wrong are for the task to tell, so it makes the job itself then.
+        None where its arguments are wrong: the task makes it again, and tells.
         """
-        job, args = self.jobs[json.dumps(request["job"])], request["args"]
-        key = json.dumps([request["job"], args])
+        key = json.dumps([request["job"], request["args"]])
         if self.made[0] != key:
             try:
-                self.made = key, job(args)
+                self.made = key, self._make(request)
             except BaseException:
-                return lambda: job(args)
-        made = self.made[1]
-        return lambda: made
+                return None
+        return self.made[1]
+
+    def _make(self, request: dict[str, Any]) -> Any:
+        return self.jobs[json.dumps(request["job"])](request["args"])
 
     def _become_task(self) -> None:
         """Ends what belongs to the server alone; the task dies with the server."""

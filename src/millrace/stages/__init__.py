@@ -144,11 +144,4 @@ def run_one(stage: str, run: Run) -> StageResult:
     return result
 
 
-def run_script(job: type[Any]) -> None:
-    """What the scripts in ``mrjobs/`` call; see `millrace.stages.script`."""
-    from millrace.stages.script import run_script as run
-
-    run(job)
-
-
-__all__ = ["Options", "Run", "StageResult", "open_run", "run_one", "run_script", "run_stages"]
+__all__ = ["Options", "Run", "StageResult", "open_run", "run_one", "run_stages"]

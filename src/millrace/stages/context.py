@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from millrace import intervals
 from millrace.data.split import Split
 from millrace.errors import UncertainCut
-from millrace.profiles import CLUSTERS, Profile, Runner, check_reach
+from millrace.profiles import Profile, check_reach
+from millrace.runner_names import CLUSTERS, Runner
 from millrace.spec import Duration, Method, Pipeline, format_duration
 from millrace.storage.ledger import Ledger
 

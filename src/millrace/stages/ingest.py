@@ -83,6 +83,7 @@ def _newest_in_rows(run: Run) -> str:
     """The newest interval in the rows of the newest files, read once: for a first run without a date."""
     from millrace.data.convert import convert
     from millrace.data.raw import read_split
+    from millrace.data.row_intervals import name_intervals
     from millrace.storage.files import open_input
 
     time = str(run.pipeline.source.time)
@@ -90,7 +91,7 @@ def _newest_in_rows(run: Run) -> str:
     for split in plan_splits(list_files(run.pipeline.source.uri), run.pipeline):
         for raw in read_split(split, run.pipeline, open_input, columns=[time], typed=True):
             typed = convert(raw.batch, run.pipeline, trimmed=raw.trimmed).batch
-            names.update(intervals.name_intervals(typed.column(time), run.kind).unique().to_pylist())
+            names.update(name_intervals(typed.column(time), run.kind).unique().to_pylist())
     if not names - {intervals.UNKNOWN}:
         return intervals.interval_name(datetime(1970, 1, 1), run.kind)
     return intervals.newest(names, run.kind)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from millrace.errors import RequestError
-from millrace.profiles import CLUSTERS, Profile
+from millrace.profiles import Profile
+from millrace.runner_names import CLUSTERS
 from millrace.spec import parse_duration
 from millrace.stages.context import Run
 from millrace.storage.refusals import write_refused

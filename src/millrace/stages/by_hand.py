@@ -7,10 +7,8 @@ printed; with ``--table`` it runs on the pipeline's own tables and nothing is pr
 from __future__ import annotations
 
 import argparse
-import atexit
 import base64
 import contextlib
-import gc
 import json
 import sys
 import tempfile
@@ -23,17 +21,16 @@ from typing import Any
 
 from millrace import intervals, pipeline_file
 from millrace.data.stats import Stats
-from millrace.errors import MillraceError, RequestError
+from millrace.errors import RequestError
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.splits import plan_splits
-from millrace.mapreduce.tasks import prestart
-from millrace.profiles import CLUSTERS, RUNNERS, load_profile, pipelines_folder
+from millrace.profiles import load_profile, pipelines_folder
+from millrace.runner_names import CLUSTERS
 from millrace.spec import Score
 from millrace.stages.context import STAGE_OF, Options, Run, StageResult
 from millrace.storage.files import list_files
 from millrace.storage.ledger import Ledger
 
-TASK_FLAGS = ("--mapper", "--combiner", "--reducer", "--spark", "--steps", "--step-num")
 CHAINS = {  # the stages that lead to a job's own, and the table that it writes
     "Check": ("check",),
     "Clean": ("check", "clean"),
@@ -42,38 +39,6 @@ CHAINS = {  # the stages that lead to a job's own, and the table that it writes
     "SampleRows": ("check", "clean", "shard", "stats", "drift", "sample"),
     "Score": ("check", "clean", "shard", "score"),
 }
-
-
-def run_script(job: type[ColumnJob]) -> None:
-    """Run a job's script: as a task where the engine started it, else for the person who did."""
-    if any(argument.partition("=")[0] in TASK_FLAGS for argument in sys.argv[1:]):
-        job.run()
-        return
-    atexit.register(gc.freeze)  # the interpreter's last search for garbage would take a tenth of a second
-    try:
-        options = _parse(job)
-        if options.runner == "local":
-            prestart(fork=True)
-        run_by_hand(job, options)
-    except MillraceError as error:
-        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-        print(f"{type(error).__name__}: {error}{notes}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except BrokenPipeError:  # `| head` has seen enough
-        sys.stderr.close()
-
-
-def _parse(job: type[ColumnJob]) -> argparse.Namespace:
-    text = sys.modules[job.__module__].__doc__ or ""
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-r", "--runner", choices=RUNNERS, default="inline", help="default: inline")
-    parser.add_argument("--pipeline", required=True, help="pipeline file, or the name of one")
-    parser.add_argument("--table", action="store_true", help="commit to the pipeline's tables instead of printing")
-    parser.add_argument("--date", help="data interval of the run (default: the newest in FILES)")
-    parser.add_argument("--tasks", type=int, help="map tasks at most (default: one per core)")
-    parser.add_argument("--profile", help="profile of the tables and the registry")
-    parser.add_argument("files", nargs="*", metavar="FILES", help="files, folders, globs (default: the pipeline's)")
-    return parser.parse_args()
 
 
 def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
