@@ -32,6 +32,7 @@ from millrace.mapreduce.failures import describe
 
 PRELOAD = ("pyarrow.parquet", "millrace.data.jsonlines", "millrace.data.raw", "millrace.mapreduce.job")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
+KEPT = {-1: 128 << 20, -3: 32 << 20}  # bytes, by M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
 
 
 def serve(requests: int, events: int, preload: Sequence[str]) -> None:
@@ -142,6 +143,9 @@ class TaskServer:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if self.libc is not None:
             self.libc.prctl(PARENT_DEATH_SIGNAL, signal.SIGKILL)
+            if hasattr(self.libc, "mallopt"):  # glibc: what is freed is kept, else every page of it is a fault again
+                for option, size in KEPT.items():
+                    self.libc.mallopt(option, size)
         for end in (self.requests, self.wake, self.waker):
             os.close(end)
 
