@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of, flags
+from millrace.buffers import array_of, flags, scalar
 from millrace.data.clean import clean_schema
 from millrace.data.holdout import Holdout
 from millrace.data.population import Population
@@ -57,8 +57,6 @@ def sample_schema(pipeline: Pipeline) -> pa.Schema:
 
 class TeachingRows(ColumnJob):
     """A job over the rows of a table that may teach: labelled, and not of the holdout."""
-
-    preload = ("pandas", "polars")
 
     @cached_property
     def holdout(self) -> Holdout | None:
@@ -193,7 +191,7 @@ class SampleRows(TeachingRows):
             tables.append(finish(rows, self.sample, stratum, time))
         drawn = pa.concat_tables(tables)
         for interval in sorted(pc.unique(drawn.column(INTERVAL)).to_pylist()):
-            rows = drawn.filter(pc.equal(drawn.column(INTERVAL), interval))
+            rows = drawn.filter(pc.equal(drawn.column(INTERVAL), scalar(interval)))
             ledger = Ledger(rows_in=rows.num_rows, rows_out=rows.num_rows)
             part = self._write(interval, key, rows)
             yield interval, {"part": part, "ledger": ledger.model_dump(mode="json")}
