@@ -15,7 +15,7 @@ import click
 
 from millrace import __version__
 from millrace.errors import MillraceError, WorkError
-from millrace.stage_names import STAGES
+from millrace.stage_names import STAGES, WITH_FRAMES, WITH_JOBS
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 TRACEBACK = "MILLRACE_TRACEBACK"
@@ -76,6 +76,7 @@ class Group(click.Group):
 def main() -> None:
     """One pipeline file becomes a nightly run: check, clean, shard, measure, sample, train, promote, score."""
     atexit.register(gc.freeze)  # the interpreter's last search for garbage would take a tenth of a second
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")  # its idle threads would spin for another tenth
 
 
 def emit(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
@@ -141,13 +142,16 @@ def run(
     name: str, date: str | None, first: str | None, last: str | None, profile: str | None, as_json: bool, **options: Any
 ) -> None:
     """Run the stages of pipeline NAME without Airflow."""
-    from millrace.mapreduce.tasks import prestart
+    from millrace.mapreduce.tasks import FRAMES, prestart
+    from millrace.profiles import load_profile
     from millrace.stages import open_run, run_stages
     from millrace.stages.show import results_table
 
+    asked = STAGES[STAGES.index(first or STAGES[0]) : STAGES.index(last or STAGES[-1]) + 1]
+    runner = options["runner"] or load_profile(profile).runner
+    if runner == "local" and not set(asked).isdisjoint(WITH_JOBS):
+        prestart(fork=True, preload=() if set(asked).isdisjoint(WITH_FRAMES) else FRAMES)
     opened = open_run(name, date, profile=profile, options=options, say=say)
-    if opened.runner() == "local":
-        prestart(fork=False)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
     documents = [result.model_dump(mode="json") for result in results]

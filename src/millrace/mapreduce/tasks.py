@@ -34,8 +34,8 @@ sys.path[:] = config["sys_path"]
 from millrace.mapreduce.taskserver import serve
 serve(config["requests"], config["events"], config["preload"])
 """
-NIGHT = ("pandas", "polars")
-"""What the jobs of a night preload: a server that waits for them imports it meanwhile."""
+FRAMES = ("pandas", "polars")
+"""What most jobs preload: a server that waits for them imports it meanwhile."""
 QUIET_THREADS = 2
 """The server's own, and one that Polars starts when it is imported and that waits for files to remove."""
 
@@ -323,15 +323,15 @@ def task_server() -> Iterator[TaskServer]:
         _idle.append(server)
 
 
-def prestart(*, fork: bool) -> None:
-    """Starts a server that the first job finds.
+def prestart(*, fork: bool, preload: Sequence[str] = ()) -> None:
+    """Starts a server that the first job finds, and that imports `preload` while it waits.
 
     With `fork`, from this process, which may have imported modules but done nothing yet: that takes milliseconds, where
     an interpreter takes the time of all imports once more. What has threads by then, BLAS and jemalloc, knows of forks.
     A process that did anything else may have threads that don't, and a fork of it might wait for ever.
     """
     if not _idle and hasattr(os, "fork"):
-        _idle.append(TaskServer(fork=fork, preload=() if fork else NIGHT))
+        _idle.append(TaskServer(fork=fork, preload=preload))
 
 
 def close_servers() -> None:
