@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from millrace import intervals
+from millrace.buffers import text_array
 from millrace.data.drift import RUNS_PER_YEAR, DriftVerdict, compare, drift_columns, split_window
 from millrace.data.hashing import seed_of
 from millrace.data.holdout import Holdout, plan_holdout
 from millrace.data.population import Population
 from millrace.data.sample import SamplePlan, plan_sample
 from millrace.data.sample_choice import Choice, choose_method, cluster_key, time_column
-from millrace.data.stats import Stats, from_table
+from millrace.data.stats import Stats, from_table, outlines_from_table
 from millrace.errors import GateClosed, RequestError
 from millrace.spec import Pipeline, Sample
 from millrace.stages.context import Run, StageResult, digest, within
@@ -23,6 +27,7 @@ from millrace.storage.parts import Part
 from millrace.storage.tables import Table
 
 ANY_NUMBER = 10**15  # of rows: so many that the choice doesn't depend on it
+OUTLINES = ("data_interval", "column", "label", "outline")
 DRIFT = pa.schema([pa.field("data_interval", pa.string()), pa.field("verdict", pa.string())])
 
 
@@ -34,8 +39,8 @@ def usable(run: Run, name: str) -> list[str]:
     return [each for each in run.window() if each in tokens and rows.get(each)]
 
 
-def read_statistics(run: Run) -> dict[str, Stats]:
-    """The statistics of each usable interval of the window."""
+def measured(run: Run) -> list[str]:
+    """The intervals of the window that have statistics. Raises GateClosed where none has."""
     names = usable(run, "stats")
     if not names:
         window, known = run.window(), run.tokens("stats")
@@ -45,7 +50,29 @@ def read_statistics(run: Run) -> dict[str, Stats]:
             found=f"none; the newest are of {max(known)}" if known else "none at all",
             hint=f"give another date, or first run: millrace run {run.pipeline.name} --until stats",
         )
-    return from_table(run.table("stats").read(run.version("stats"), intervals=names))
+    return names
+
+
+def read_statistics(run: Run, columns: Sequence[str] | None = None) -> dict[str, Stats]:
+    """The statistics of each usable interval of the window, of all columns or these."""
+    rows = run.table("stats").read(run.version("stats"), intervals=measured(run))
+    if columns is not None:
+        rows = rows.filter(pc.is_in(rows.column("column"), text_array(columns)))
+    return from_table(rows)
+
+
+def read_outlines(run: Run, columns: Sequence[str]) -> dict[str, Stats]:
+    """What drift compares, by usable interval: outlines, a small part of the bytes of the statistics.
+
+    The statistics themselves where there are none of all `columns`: those of an interval were taken by an older version
+    of Millrace, or `drift.columns` names a key.
+    """
+    names, table, version = measured(run), run.table("stats"), run.version("stats")
+    if "outline" in table.schema(version).names:
+        found = outlines_from_table(table.read(version, OUTLINES, intervals=names))
+        if all(each.kinds.keys() >= set(columns) for each in found.values()):
+            return found
+    return read_statistics(run)
 
 
 def drift(run: Run) -> StageResult:
@@ -55,13 +82,14 @@ def drift(run: Run) -> StageResult:
     token = digest(within(run.tokens("stats"), usable(run, "stats")), pipeline.drift)
     version = before if run.tokens("drift").get(run.date) == token else None
     if version is None:
-        found = read_statistics(run)
+        columns = pipeline.drift.columns or drift_columns(pipeline)
+        found = read_outlines(run, columns)
         reference, recent = split_window(list(found), run.kind, pipeline.drift)
         verdict = compare(
             [found[name] for name in reference],
             [found[name] for name in recent],
             pipeline.drift,
-            columns=drift_columns(pipeline),
+            columns=columns,
             runs_per_year=RUNS_PER_YEAR.get(run.kind, 1.0),
         )
         row = {"data_interval": run.date, "verdict": verdict.model_dump_json()}
@@ -179,7 +207,7 @@ def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdic
     drifted = None if verdict is None else [column.column for column in verdict.columns if column.drifted]
     distinct: dict[str, float] = {}
     if drifted and pipeline.sample.method == "auto":  # nothing else asks how many values a column has
-        stats = Stats.merged(read_statistics(run).values())
+        stats = Stats.merged(read_statistics(run, drifted).values())
         distinct = {name: float(stats.columns[name].distinct()) for name in drifted if name in stats.columns}
 
     def choose(rows: int, rate: float | None) -> Choice:

@@ -62,11 +62,11 @@ def read_parts(schema: pa.Schema, system: pafs.FileSystem, root: str, parts: Seq
 
     def read(part: Part) -> pa.Table:
         with Reads(part.path), system.open_input_file(root + part.path) as file:
-            check_seal(file, part.path)
-            opened = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=True)
+            footer = pq.read_metadata(pa.BufferReader(check_seal(file, part.path)))
+            opened = pq.ParquetFile(file, metadata=footer, page_checksum_verification=True, pre_buffer=True)
             names = opened.schema_arrow.names
             rows = opened.read([name for name in schema.names if name in names and name not in part.partition])
-            count = opened.metadata.num_rows
+            count = footer.num_rows
             if rows.column_names and rows.num_rows != count:
                 raise ValueError(f"{count - rows.num_rows:,} rows are missing")
         columns = []
