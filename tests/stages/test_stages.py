@@ -14,7 +14,13 @@ import pytest
 from millrace.data.holdout import plan_holdout
 from millrace.errors import CheckFailed, GateClosed, RequestError
 from millrace.stages import open_run, run_one
-from millrace.stages.choose import count_by_job, measured_population, read_outlines, read_statistics
+from millrace.stages.choose import (
+    count_by_job,
+    measured,
+    measured_population,
+    read_outlines,
+    read_statistics,
+)
 from millrace.stages.learn import registry, rollback_champion
 from millrace.stages.maintain import vacuum_tables
 from tests.orders import PIPELINE, write_day
@@ -84,10 +90,11 @@ def test_rows_that_may_teach_are_counted_by_the_statistics_as_by_a_job(run: Go, 
 
 def test_drift_reads_outlines_and_statistics_where_they_lack_a_column(run: Go, orders: Path) -> None:
     opened, _ = run(last="stats")
-    found = read_outlines(opened, ["price", "returned"])
+    names = measured(opened)
+    found = read_outlines(opened, ["price", "returned"], names)
     assert {tuple(stats.states) for stats in found.values()} == {(None,)}
     assert [stats.rows for stats in found.values()] == [stats.rows for stats in read_statistics(opened).values()]
-    assert all("customer" in stats.kinds for stats in read_outlines(opened, ["customer"]).values())
+    assert all("customer" in stats.kinds for stats in read_outlines(opened, ["customer"], names).values())
 
 
 def test_a_late_file_is_taken_up_by_a_later_night_and_leaves_other_files_alone(run: Go, orders: Path) -> None:

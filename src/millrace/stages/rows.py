@@ -53,7 +53,7 @@ def base(table: Table) -> int | None:
 
     To be taken before the stage looks at what there is to do, so that all attempts at the same work agree on it.
     """
-    return table.version() if table.exists() else None
+    return table.newest()
 
 
 def conserved(stage: str, rows: int, ledger: Ledger) -> None:

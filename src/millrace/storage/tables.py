@@ -63,6 +63,11 @@ class Table:
         """The newest version. Raises InputError where there is no table."""
         return int(self._open().version())
 
+    def newest(self) -> int | None:
+        """The newest version; None where nothing was ever committed."""
+        handle = self._handle()
+        return None if handle is None else int(handle.version())
+
     def schema(self, version: int | None = None) -> pa.Schema:
         """The schema, partition columns included."""
         return reading.arrow_schema(self._open(version))
@@ -166,10 +171,11 @@ class Table:
 
     def record(self, version: int | None = None) -> CommitRecord:
         """What was recorded with a version; for one that only added columns, with the one before."""
-        newest = self.version()
-        if version is not None and not 0 <= version <= newest:
-            self._open(version)
-        record = next(self.records(newest if version is None else version), None)
+        try:
+            record = next(self.records(version), None)
+        except CorruptData:
+            self._open(version)  # raises InputError where there is no such version
+            raise
         if record is None:
             raise InputError("no stage committed this version", found=f"version {version} of {self.uri}")
         return record
