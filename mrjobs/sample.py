@@ -46,7 +46,7 @@ from millrace.storage.parts import PartWriter
 
 INTERVAL = "data_interval"
 LEDGER, POPULATION = "ledger", "population"
-ROWS_PER_GROUP = 250_000  # strata share reduce tasks, so that many small ones don't make many small files
+ROWS_PER_GROUP = 50_000  # strata share reduce tasks, so that many small ones don't make many small files
 
 
 def sample_schema(pipeline: Pipeline) -> pa.Schema:
@@ -190,10 +190,11 @@ class SampleRows(TeachingRows):
             rows = pa.Table.from_batches(list(read_refs(refs[stratum])))
             tables.append(finish(rows, self.sample, stratum, time))
         drawn = pa.concat_tables(tables)
-        for interval in sorted(pc.unique(drawn.column(INTERVAL)).to_pylist()):
-            rows = drawn.filter(pc.equal(drawn.column(INTERVAL), scalar(interval)))
-            ledger = Ledger(rows_in=rows.num_rows, rows_out=rows.num_rows)
-            part = self._write(interval, key, rows)
+        intervals = sorted(pc.unique(drawn.column(INTERVAL)).to_pylist())
+        for interval in intervals:
+            here = drawn if len(intervals) == 1 else drawn.filter(pc.equal(drawn.column(INTERVAL), scalar(interval)))
+            ledger = Ledger(rows_in=here.num_rows, rows_out=here.num_rows)
+            part = self._write(interval, key, here)
             yield interval, {"part": part, "ledger": ledger.model_dump(mode="json")}
 
     def _write(self, interval: str, key: str, rows: pa.Table) -> dict[str, Any]:
