@@ -15,7 +15,7 @@ import click
 
 from millrace import __version__
 from millrace.errors import MillraceError, WorkError
-from millrace.stage_names import STAGES, WITH_FRAMES, WITH_JOBS
+from millrace.stage_names import JOBS, STAGES, WITH_FRAMES
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 TRACEBACK = "MILLRACE_TRACEBACK"
@@ -143,14 +143,18 @@ def run(
 ) -> None:
     """Run the stages of pipeline NAME without Airflow."""
     from millrace.mapreduce.tasks import FRAMES, prestart
+    from millrace.mapreduce.taskserver import threads
     from millrace.profiles import load_profile
     from millrace.stages import open_run, run_stages
     from millrace.stages.show import results_table
 
     asked = STAGES[STAGES.index(first or STAGES[0]) : STAGES.index(last or STAGES[-1]) + 1]
     runner = options["runner"] or load_profile(profile).runner
-    if runner == "local" and not set(asked).isdisjoint(WITH_JOBS):
-        prestart(fork=True, preload=() if set(asked).isdisjoint(WITH_FRAMES) else FRAMES)
+    needed = [JOBS[stage] for stage in asked if stage in JOBS]
+    if runner == "local" and needed:
+        frames = () if set(asked).isdisjoint(WITH_FRAMES) else FRAMES
+        fresh = threads() <= 1 + (os.cpu_count() or 1)  # BLAS's and jemalloc's; a fork of others might hang
+        prestart(fork=fresh, preload=[*needed, *frames])
     opened = open_run(name, date, profile=profile, options=options, say=say)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first or STAGES[0], last or STAGES[-1])

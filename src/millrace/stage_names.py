@@ -6,5 +6,13 @@ TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "eva
 SCORING = ("score", "report")  # the report of the night once more, now with its scores
 STAGES = (*TRAINING[:-1], *SCORING)  # a whole night without Airflow
 LEARNING = ("sample", "train", "evaluate", "promote", "compress", "score")  # they need a column with role label
-WITH_JOBS = ("check", "clean", "shard", "stats", "sample", "score")  # they start map tasks
+JOBS = {
+    "check": "mrjobs.check",
+    "clean": "mrjobs.clean",
+    "shard": "mrjobs.shard",
+    "stats": "mrjobs.feature_stats",
+    "sample": "mrjobs.sample",
+    "score": "mrjobs.score",
+}
+"""The stages that start map tasks, and the module that these are of."""
 WITH_FRAMES = ("check", "clean", "shard", "score")  # those with tasks that use Polars or pandas
