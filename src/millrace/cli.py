@@ -146,7 +146,6 @@ def run(
     from millrace.mapreduce.taskserver import threads
     from millrace.profiles import load_profile
     from millrace.stages import open_run, run_stages
-    from millrace.stages.show import results_table
 
     asked = STAGES[STAGES.index(first or STAGES[0]) : STAGES.index(last or STAGES[-1]) + 1]
     runner = options["runner"] or load_profile(profile).runner
@@ -159,7 +158,13 @@ def run(
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first or STAGES[0], last or STAGES[-1])
     documents = [result.model_dump(mode="json") for result in results]
-    emit(documents, as_json, lambda _: results_table(results))
+
+    def show(_: Any) -> None:
+        from millrace.stages.show import results_table
+
+        results_table(results)
+
+    emit(documents, as_json, show)
 
 
 @main.command()

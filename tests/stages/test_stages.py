@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -95,6 +97,18 @@ def test_drift_reads_outlines_and_statistics_where_they_lack_a_column(run: Go, o
     assert {tuple(stats.states) for stats in found.values()} == {(None,)}
     assert [stats.rows for stats in found.values()] == [stats.rows for stats in read_statistics(opened).values()]
     assert all("customer" in stats.kinds for stats in read_outlines(opened, ["customer"], names).values())
+
+
+def test_choosing_a_sample_imports_no_pandas(run: Go) -> None:
+    """Its import takes longer than the work, in the driver and in tasks."""
+    run(last="stats")
+    code = (
+        "import sys; from millrace.stages import open_run, run_stages;"
+        "run_stages(open_run('orders', '2026-01-12', options={'runner': 'inline'}), 'drift', 'sample');"
+        "print(sorted({'pandas', 'polars'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_late_file_is_taken_up_by_a_later_night_and_leaves_other_files_alone(run: Go, orders: Path) -> None:

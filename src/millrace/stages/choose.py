@@ -94,9 +94,9 @@ def drift(run: Run) -> StageResult:
             columns=columns,
             runs_per_year=RUNS_PER_YEAR.get(run.kind, 1.0),
         )
-        row = {"data_interval": run.date, "verdict": verdict.model_dump_json()}
+        rows = pa.Table.from_arrays([text_array([run.date]), text_array([verdict.model_dump_json()])], schema=DRIFT)
         transaction = run.transaction("drift", token, before)
-        version = commit_rows(run, "drift", pa.Table.from_pylist([row], schema=DRIFT), transaction, token)
+        version = commit_rows(run, "drift", rows, transaction, token)
     verdict = read_drift(run, version)
     shifted = [column.column for column in verdict.columns if column.drifted]
     run.say(f"drift: {verdict.words}: {verdict.reason}")
