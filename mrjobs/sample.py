@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of, flags
+from millrace.buffers import array_of, flags, scalar
 from millrace.data.clean import clean_schema
 from millrace.data.holdout import Holdout
 from millrace.data.population import Population
@@ -46,7 +46,7 @@ from millrace.storage.parts import PartWriter
 
 INTERVAL = "data_interval"
 LEDGER, POPULATION = "ledger", "population"
-ROWS_PER_GROUP = 250_000  # strata share reduce tasks, so that many small ones don't make many small files
+ROWS_PER_GROUP = 50_000  # strata share reduce tasks, so that many small ones don't make many small files
 
 
 def sample_schema(pipeline: Pipeline) -> pa.Schema:
@@ -57,8 +57,6 @@ def sample_schema(pipeline: Pipeline) -> pa.Schema:
 
 class TeachingRows(ColumnJob):
     """A job over the rows of a table that may teach: labelled, and not of the holdout."""
-
-    preload = ("pandas", "polars")
 
     @cached_property
     def holdout(self) -> Holdout | None:
@@ -192,10 +190,11 @@ class SampleRows(TeachingRows):
             rows = pa.Table.from_batches(list(read_refs(refs[stratum])))
             tables.append(finish(rows, self.sample, stratum, time))
         drawn = pa.concat_tables(tables)
-        for interval in sorted(pc.unique(drawn.column(INTERVAL)).to_pylist()):
-            rows = drawn.filter(pc.equal(drawn.column(INTERVAL), interval))
-            ledger = Ledger(rows_in=rows.num_rows, rows_out=rows.num_rows)
-            part = self._write(interval, key, rows)
+        intervals = sorted(pc.unique(drawn.column(INTERVAL)).to_pylist())
+        for interval in intervals:
+            here = drawn if len(intervals) == 1 else drawn.filter(pc.equal(drawn.column(INTERVAL), scalar(interval)))
+            ledger = Ledger(rows_in=here.num_rows, rows_out=here.num_rows)
+            part = self._write(interval, key, here)
             yield interval, {"part": part, "ledger": ledger.model_dump(mode="json")}
 
     def _write(self, interval: str, key: str, rows: pa.Table) -> dict[str, Any]:

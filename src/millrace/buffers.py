@@ -76,6 +76,19 @@ def text_array(texts: Iterable[str | None]) -> pa.StringArray:
     )
 
 
+def repeated(text: str | None, count: int) -> pa.StringArray:
+    """One text in many rows.
+
+    >>> repeated("ab", 2).to_pylist(), repeated(None, 1).to_pylist()
+    (['ab', 'ab'], [None])
+    """
+    if text is None:
+        return pa.nulls(count, pa.string())
+    cell = text.encode()
+    offsets = np.arange(count + 1, dtype=np.int32) * len(cell)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(cell * count))
+
+
 def scalar(value: bool | int | float | str) -> pa.Scalar:
     """A value as a scalar, for compute functions: bool, int64, double or string.
 

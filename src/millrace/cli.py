@@ -16,7 +16,7 @@ import click
 from millrace import __version__
 from millrace.cores import one_blas_thread
 from millrace.errors import MillraceError, WorkError
-from millrace.stage_names import MAPREDUCE, STAGES
+from millrace.stage_names import JOBS, STAGES, WITH_FRAMES
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 TRACEBACK = "MILLRACE_TRACEBACK"
@@ -77,6 +77,7 @@ class Group(click.Group):
 def main() -> None:
     """One pipeline file becomes a nightly run: check, clean, shard, measure, sample, train, promote, score."""
     atexit.register(gc.freeze)  # the interpreter's last search for garbage would take a tenth of a second
+    one_blas_thread()
 
 
 def emit(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:
@@ -142,21 +143,29 @@ def run(
     name: str, date: str | None, first: str | None, last: str | None, profile: str | None, as_json: bool, **options: Any
 ) -> None:
     """Run the stages of pipeline NAME without Airflow."""
-    one_blas_thread()
-    from millrace.mapreduce.tasks import NIGHT, prestart
+    from millrace.mapreduce.tasks import FRAMES, prestart
+    from millrace.mapreduce.taskserver import threads
+    from millrace.profiles import load_profile
     from millrace.stages import open_run, run_stages
 
-    opened = open_run(name, date, profile=profile, options=options, say=say)
     first, last = first or STAGES[0], last or STAGES[-1]
-    wanted = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
-    if opened.runner() == "local" and not {*MAPREDUCE}.isdisjoint(wanted):
-        prestart(fork=False, preload=NIGHT)  # it imports while this process does
-    from millrace.stages.show import results_table
-
+    asked = STAGES[STAGES.index(first) : STAGES.index(last) + 1]
+    runner = options["runner"] or load_profile(profile).runner
+    needed = [JOBS[stage] for stage in asked if stage in JOBS]
+    if runner == "local" and needed:
+        frames = () if set(asked).isdisjoint(WITH_FRAMES) else FRAMES
+        prestart(fork=threads() == 1, preload=[*needed, *frames])  # a fork of a process with threads might hang
+    opened = open_run(name, date, profile=profile, options=options, say=say)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)
     results = run_stages(opened, first, last)
     documents = [result.model_dump(mode="json") for result in results]
-    emit(documents, as_json, lambda _: results_table(results))
+
+    def show(_: Any) -> None:
+        from millrace.stages.show import results_table
+
+        results_table(results)
+
+    emit(documents, as_json, show)
 
 
 @main.command()

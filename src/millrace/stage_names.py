@@ -5,5 +5,14 @@ from __future__ import annotations
 TRAINING = ("check", "clean", "shard", "stats", "drift", "sample", "train", "evaluate", "promote", "compress", "report")
 SCORING = ("score", "report")  # the report of the night once more, now with its scores
 STAGES = (*TRAINING[:-1], *SCORING)  # a whole night without Airflow
-MAPREDUCE = ("check", "clean", "shard", "stats", "sample", "score")  # they run jobs
 LEARNING = ("sample", "train", "evaluate", "promote", "compress", "score")  # they need a column with role label
+JOBS = {
+    "check": "mrjobs.check",
+    "clean": "mrjobs.clean",
+    "shard": "mrjobs.shard",
+    "stats": "mrjobs.feature_stats",
+    "sample": "mrjobs.sample",
+    "score": "mrjobs.score",
+}
+"""The stages that start map tasks, and the module that these are of."""
+WITH_FRAMES = ("check", "clean", "shard", "score")  # those with tasks that use Polars or pandas

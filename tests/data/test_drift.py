@@ -13,7 +13,7 @@ import pytest
 
 from millrace.data.drift import DriftVerdict, compare, drift_columns, split_window
 from millrace.data.drift_measures import balanced_psi, halves_test, holm, jensen_shannon, l_infinity, psi
-from millrace.data.stats import Stats
+from millrace.data.stats import Stats, outlines_from_table, to_table
 from millrace.errors import RequestError
 from millrace.spec import Drift, Pipeline
 
@@ -122,6 +122,22 @@ def test_a_shift_is_seen(quiet: list[Stats]) -> None:
     assert verdict.shift == "both"
     assert {column.column for column in verdict.columns if column.drifted} == {"amount", "kind", "y"}
     assert verdict.columns[-1].reason.startswith("nothing to compare")
+
+
+def test_outlines_give_the_verdict_of_the_statistics(quiet: list[Stats]) -> None:
+    halves = quiet[:30], days(30, 2, shift=0.6)
+    names = ["amount", "kind", "user", "y"]
+    tables = [
+        pa.concat_tables(to_table(f"{place:02d}", day, names) for place, day in enumerate(half)) for half in halves
+    ]
+    outlines = [list(outlines_from_table(table).values()) for table in tables]
+    whole, lean = (compare(*given, Drift(), columns=names) for given in (halves, outlines))
+    assert (lean.reason, lean.reference_rows) == (whole.reason, whole.reference_rows)
+    exact = [[column for column in each.columns if column.ks is None] for each in (whole, lean)]
+    assert exact[0] == exact[1]
+    psis = [column.psi for each in (whole, lean) for column in each.columns if column.ks is not None]
+    assert psis[0] == pytest.approx(psis[1], rel=0.05)  # quantile sketches draw random bits
+    assert 2 * tables[0]["outline"].nbytes < tables[0]["state"].nbytes
 
 
 def test_a_trifle_is_no_drift_however_sure(quiet: list[Stats]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,7 +16,13 @@ import pytest
 from millrace.data.holdout import plan_holdout
 from millrace.errors import CheckFailed, GateClosed, RequestError
 from millrace.stages import open_run, run_one
-from millrace.stages.choose import count_by_job, measured_population
+from millrace.stages.choose import (
+    count_by_job,
+    measured,
+    measured_population,
+    read_outlines,
+    read_statistics,
+)
 from millrace.stages.learn import registry, rollback_champion
 from millrace.stages.maintain import vacuum_tables
 from tests.orders import PIPELINE, write_day
@@ -80,6 +88,27 @@ def test_rows_that_may_teach_are_counted_by_the_statistics_as_by_a_job(run: Go, 
     write_day(orders, date(2026, 1, 2), 70)
     run(last="shard")
     assert measured_population(open_run("orders", "2026-01-12"), holdout, by) is None  # statistics of other rows
+
+
+def test_drift_reads_outlines_and_statistics_where_they_lack_a_column(run: Go, orders: Path) -> None:
+    opened, _ = run(last="stats")
+    names = measured(opened)
+    found = read_outlines(opened, ["price", "returned"], names)
+    assert {tuple(stats.states) for stats in found.values()} == {(None,)}
+    assert [stats.rows for stats in found.values()] == [stats.rows for stats in read_statistics(opened).values()]
+    assert all("customer" in stats.kinds for stats in read_outlines(opened, ["customer"], names).values())
+
+
+def test_choosing_a_sample_imports_no_pandas(run: Go) -> None:
+    """Its import takes longer than the work, in the driver and in tasks."""
+    run(last="stats")
+    code = (
+        "import sys; from millrace.stages import open_run, run_stages;"
+        "run_stages(open_run('orders', '2026-01-12', options={'runner': 'inline'}), 'drift', 'sample');"
+        "print(sorted({'pandas', 'polars'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_late_file_is_taken_up_by_a_later_night_and_leaves_other_files_alone(run: Go, orders: Path) -> None:

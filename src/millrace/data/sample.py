@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from millrace.buffers import array_of, stored_numbers
+from millrace.buffers import array_of, flags, scalar, stored_numbers
 from millrace.data.allocation import allocate
 from millrace.data.hashing import Hashes, hash_rows, hash_values, mix, unit
 from millrace.data.population import Places, Population, texts_of
@@ -211,14 +211,15 @@ def probabilities(rows: pa.RecordBatch | pa.Table, plan: SamplePlan, time: str |
     if micros is None:
         ages = np.full(rows.num_rows, plan.half_life)
     else:
-        ages = np.maximum(0, plan.as_of - _numpy(micros.fill_null(plan.as_of - int(plan.half_life * 1e6)))) / 1e6
+        times = _numbers(micros.fill_null(scalar(plan.as_of - int(plan.half_life * 1e6))))
+        ages = np.maximum(0, plan.as_of - times) / 1e6
     return np.asarray(np.minimum(1.0, plan.scale * np.exp2(-ages / plan.half_life)))
 
 
 def ranks(rows: pa.RecordBatch | pa.Table, plan: SamplePlan) -> Hashes:
     """The rank of each row, uniform over 64 bits: of its row_id, or of all its columns where it has none."""
     if "row_id" in rows.schema.names:
-        hashes = _numpy(rows.column("row_id")).astype(np.int64, copy=False).view(np.uint64)
+        hashes = _numbers(rows.column("row_id")).astype(np.int64, copy=False).view(np.uint64)
     else:
         hashes = hash_rows(rows, rows.schema.names)
     return mix(hashes, plan.seed)
@@ -239,7 +240,7 @@ def _drawn(batch: pa.RecordBatch, plan: SamplePlan, time: str | None) -> npt.NDA
     rank = ranks(batch, plan)
     if plan.method == "cluster":
         keys = batch.column(plan.by)
-        rank = np.where(_numpy(keys.is_null()), rank, mix(hash_values(keys), plan.seed))
+        rank = np.where(flags(keys.is_null()), rank, mix(hash_values(keys), plan.seed))
     return np.asarray(unit(rank) < probabilities(batch, plan, time))
 
 
@@ -271,7 +272,5 @@ def _order(table: pa.Table, plan: SamplePlan) -> npt.NDArray[np.int64]:
     return stored_numbers(pc.sort_indices(keyed, keys)).astype(np.int64)
 
 
-def _numpy(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.generic]:
-    if isinstance(values, pa.ChunkedArray):
-        return np.asarray(values.to_numpy())
-    return np.asarray(values.to_numpy(zero_copy_only=False))
+def _numbers(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.generic]:
+    return stored_numbers(values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values)

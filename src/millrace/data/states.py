@@ -60,6 +60,7 @@ class ColumnState:
     sketched: bool = False  # more than EXACT_VALUES distinct values were seen
     hashes: Distinct | None = None  # while sketched
     ranks: Quantiles | None = None  # while sketched, for numbers and times
+    outlined: bool = False  # see `outline`
 
     @property
     def numeric(self) -> bool:
@@ -89,14 +90,24 @@ class ColumnState:
             max((text for text in (self.last, other.last) if text is not None), default=None),
             values,
             sketched,
+            outlined=self.outlined or other.outlined,
         )
         if sketched:
             if self.kind == "time":
                 merged.values = ValueCounts()
-            merged.hashes = self.distinct_sketch().merge(other.distinct_sketch())
+            if not merged.outlined:
+                merged.hashes = self.distinct_sketch().merge(other.distinct_sketch())
             if self.numeric:
                 merged.ranks = self.rank_sketch().merge(other.rank_sketch())
         return merged
+
+    def outline(self, *, counted: bool) -> ColumnState:
+        """What a distribution is compared by: without the sketch of distinct values, which is two thirds of the bytes.
+
+        Nor with the frequent ones of many numbers, unless they are to be `counted` as categories. Merged, it stays so.
+        """
+        values = ValueCounts() if self.sketched and self.numeric and not counted else self.values
+        return replace(self, values=values, hashes=None, outlined=True)
 
     def distinct_sketch(self) -> Distinct:
         """The distinct sketch, made from the value counts where they are exact."""
@@ -152,6 +163,7 @@ class ColumnState:
             "last": self.last,
             "error": self.values.error,
             "sketched": self.sketched,
+            "outlined": self.outlined,
             "texts": keys if self.kind == "string" else None,
         }
         arrays = [np.fromiter(self.values.counts.values(), "<i8", len(keys)).tobytes()]
@@ -193,6 +205,7 @@ class ColumnState:
                 sketched=header["sketched"],
                 hashes=Distinct(np.frombuffer(registers, np.uint8)) if registers else None,
                 ranks=Quantiles(datasketches.kll_doubles_sketch.deserialize(ranks)) if ranks else None,
+                outlined=header.get("outlined", False),  # older states don't say
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CorruptData("a column's statistics can't be decoded", found=str(error)) from error

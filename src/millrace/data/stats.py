@@ -2,12 +2,12 @@
 
 Record batches flow in (`Stats.update`), statistics of several intervals merge into those of a window (`Stats.merge`,
 `Stats.merged`), and results come out by column (`Stats.columns`), as JSON (`Stats.to_dict`), bytes, or the rows of the
-`stats` table (`to_table`, `from_table`).
+`stats` table (`to_table`, `from_table`, `outlines_from_table`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -21,7 +21,7 @@ from millrace.data.hashing import canonical_text
 from millrace.data.states import ColumnState, Kind, pack, state_of, unpack
 from millrace.errors import CorruptData, InputError
 
-__all__ = ["TABLE_SCHEMA", "ColumnStats", "Stats", "TopValue", "from_table", "to_table"]
+__all__ = ["TABLE_SCHEMA", "ColumnStats", "Stats", "TopValue", "from_table", "outlines_from_table", "to_table"]
 
 MAX_CLASSES = 20  # a label with more values has no classes: its column is described like any other
 
@@ -41,6 +41,7 @@ TABLE_SCHEMA = pa.schema(
         pa.field("min", pa.string()),
         pa.field("median", pa.float64()),
         pa.field("max", pa.string()),
+        pa.field("outline", pa.binary()),  # of all classes together, in a column's first row: what drift compares
         pa.field("state", pa.binary(), nullable=False),
     ]
 )
@@ -206,9 +207,17 @@ class Stats:
         return stats
 
 
-def to_table(interval: str, stats: Stats) -> pa.Table:
-    """One interval's rows of the `stats` table: one per column and label class (see `TABLE_SCHEMA`)."""
+def to_table(interval: str, stats: Stats, outlined: Collection[str] = ()) -> pa.Table:
+    """One interval's rows of the `stats` table: one per column and label class (see `TABLE_SCHEMA`).
+
+    With outlines of the columns `outlined`: drift then needs neither the other columns nor the states of each class.
+    """
     rows = []
+    outlines = {
+        name: column.state.outline(counted=name == stats.label).to_bytes()
+        for name, column in stats.columns.items()
+        if name in outlined
+    }
     for key, states in stats.states.items():
         for name, state in states.items():
             column = ColumnStats(name, state, {})
@@ -228,10 +237,24 @@ def to_table(interval: str, stats: Stats) -> pa.Table:
                 "min": None if shown[0] is None else str(shown[0]),
                 "median": column.quantile(0.5),
                 "max": None if shown[1] is None else str(shown[1]),
+                "outline": outlines.pop(name, None),
                 "state": state.to_bytes(),
             }
             rows.append(row)
     return pa.Table.from_pylist(rows, schema=TABLE_SCHEMA)
+
+
+def outlines_from_table(table: pa.Table) -> dict[str, Stats]:
+    """The outlines of columns by interval, in order of time, as statistics without label classes, for `compare`."""
+    found: dict[str, Stats] = {}
+    for row in table.select(["data_interval", "column", "label", "outline"]).to_pylist():
+        stats = found.setdefault(row["data_interval"], Stats({}, row["label"]))
+        if row["outline"] is not None:
+            state = ColumnState.from_bytes(row["outline"])
+            stats.kinds[row["column"]] = state.kind
+            stats.states.setdefault(None, {})[row["column"]] = state
+            stats.rows_by_class[None] = state.count
+    return dict(sorted(found.items()))
 
 
 def from_table(table: pa.Table) -> dict[str, Stats]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from millrace.buffers import repeated
 from millrace.data.parquet import stored_as_dictionary
 from millrace.data.split import COMPRESSED_WEIGHT, Split
 from millrace.errors import CorruptData
@@ -74,8 +75,7 @@ def read_part(
             missing = sum(file.metadata.row_group(group).num_rows for group in groups)
             for batch in file.iter_batches(batch_rows, groups, wanted, use_threads=False):
                 if columns is None or INTERVAL in columns:
-                    interval = pa.repeat(pa.scalar(split.interval, pa.string()), batch.num_rows)
-                    batch = batch.append_column(INTERVAL, interval)
+                    batch = batch.append_column(INTERVAL, repeated(split.interval, batch.num_rows))
                 for field in schema or ():
                     if field.name not in batch.schema.names:
                         batch = batch.append_column(field, pa.nulls(batch.num_rows, field.type))

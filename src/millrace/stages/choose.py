@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from millrace import intervals
+from millrace.buffers import text_array
 from millrace.data.drift import RUNS_PER_YEAR, DriftVerdict, compare, drift_columns, split_window
 from millrace.data.hashing import seed_of
 from millrace.data.holdout import Holdout, plan_holdout
 from millrace.data.population import Population
 from millrace.data.sample import SamplePlan, plan_sample
 from millrace.data.sample_choice import Choice, choose_method, cluster_key, time_column
-from millrace.data.stats import Stats, from_table
+from millrace.data.stats import Stats, from_table, outlines_from_table
 from millrace.errors import GateClosed, RequestError
 from millrace.spec import Pipeline, Sample
-from millrace.stages.context import Run, StageResult, digest, within
+from millrace.stages.context import Run, StageResult, digest
 from millrace.stages.layout import stats_tokens
 from millrace.stages.rows import base, commit_rows, conserved, rows_of
 from millrace.storage.commits import EVERYTHING, Commit
@@ -23,19 +27,21 @@ from millrace.storage.parts import Part
 from millrace.storage.tables import Table
 
 ANY_NUMBER = 10**15  # of rows: so many that the choice doesn't depend on it
+OUTLINES = ("data_interval", "column", "label", "outline")
 DRIFT = pa.schema([pa.field("data_interval", pa.string()), pa.field("verdict", pa.string())])
 
 
-def usable(run: Run, name: str) -> list[str]:
-    """The intervals of the window whose rows a table holds, oldest first; all intervals where there is no time."""
-    tokens = run.tokens(name)
-    version = run.version(name)
-    rows = run.table(name).intervals(version) if version is not None else {}
-    return [each for each in run.window() if each in tokens and rows.get(each)]
+def usable(run: Run, name: str) -> dict[str, str]:
+    """The tokens of the window's intervals whose rows a table holds, oldest first; of all where there is no time."""
+    table, version = run.table(name), run.version(name)
+    if version is None:
+        return {}
+    tokens, rows = table.details(version).get("tokens", {}), table.intervals(version)
+    return {each: tokens[each] for each in run.window() if each in tokens and rows.get(each)}
 
 
-def read_statistics(run: Run) -> dict[str, Stats]:
-    """The statistics of each usable interval of the window."""
+def measured(run: Run) -> dict[str, str]:
+    """The tokens of the window's intervals that have statistics. Raises GateClosed where none has."""
     names = usable(run, "stats")
     if not names:
         window, known = run.window(), run.tokens("stats")
@@ -45,28 +51,52 @@ def read_statistics(run: Run) -> dict[str, Stats]:
             found=f"none; the newest are of {max(known)}" if known else "none at all",
             hint=f"give another date, or first run: millrace run {run.pipeline.name} --until stats",
         )
-    return from_table(run.table("stats").read(run.version("stats"), intervals=names))
+    return names
+
+
+def read_statistics(run: Run, columns: Sequence[str] | None = None) -> dict[str, Stats]:
+    """The statistics of each usable interval of the window, of all columns or these."""
+    rows = run.table("stats").read(run.version("stats"), intervals=measured(run))
+    if columns is not None:
+        rows = rows.filter(pc.is_in(rows.column("column"), text_array(columns)))
+    return from_table(rows)
+
+
+def read_outlines(run: Run, columns: Sequence[str], names: Collection[str]) -> dict[str, Stats]:
+    """What drift compares, by interval: outlines, a small part of the bytes of the statistics.
+
+    The statistics themselves where there are none of all `columns`: those of an interval were taken by an older version
+    of Millrace, or `drift.columns` names a key.
+    """
+    table, version = run.table("stats"), run.version("stats")
+    if "outline" in table.schema(version).names:
+        found = outlines_from_table(table.read(version, OUTLINES, intervals=names))
+        if all(each.kinds.keys() >= set(columns) for each in found.values()):
+            return found
+    return read_statistics(run)
 
 
 def drift(run: Run) -> StageResult:
     """Compare the recent half of the window with the half before it, from statistics alone."""
     pipeline, table = run.pipeline, run.table("drift")
     before = base(table)
-    token = digest(within(run.tokens("stats"), usable(run, "stats")), pipeline.drift)
+    known = measured(run)
+    token = digest(known, pipeline.drift)
     version = before if run.tokens("drift").get(run.date) == token else None
     if version is None:
-        found = read_statistics(run)
+        columns = pipeline.drift.columns or drift_columns(pipeline)
+        found = read_outlines(run, columns, known)
         reference, recent = split_window(list(found), run.kind, pipeline.drift)
         verdict = compare(
             [found[name] for name in reference],
             [found[name] for name in recent],
             pipeline.drift,
-            columns=drift_columns(pipeline),
+            columns=columns,
             runs_per_year=RUNS_PER_YEAR.get(run.kind, 1.0),
         )
-        row = {"data_interval": run.date, "verdict": verdict.model_dump_json()}
+        rows = pa.Table.from_arrays([text_array([run.date]), text_array([verdict.model_dump_json()])], schema=DRIFT)
         transaction = run.transaction("drift", token, before)
-        version = commit_rows(run, "drift", pa.Table.from_pylist([row], schema=DRIFT), transaction, token)
+        version = commit_rows(run, "drift", rows, transaction, token)
     verdict = read_drift(run, version)
     shifted = [column.column for column in verdict.columns if column.drifted]
     run.say(f"drift: {verdict.words}: {verdict.reason}")
@@ -95,16 +125,16 @@ def sample(run: Run) -> StageResult:
         raise GateClosed(
             "nothing to predict, so nothing to sample for", expected="a column with role label", found="none"
         )
-    present = usable(run, "sharded")
-    holdout = plan_holdout(pipeline, present, pipeline.train.label_delay)
+    known = usable(run, "sharded")
+    holdout = plan_holdout(pipeline, list(known), pipeline.train.label_delay)
     version = run.version("sharded")
     if version is None:
         raise GateClosed("no sharded table to sample from", hint=f"millrace run {pipeline.name} --until shard")
     verdict = read_drift(run, run.version("drift")) if run.kind != "none" else None
     splits = run.part_splits("sharded", version, holdout.training)
-    used = {name: token for name, token in run.tokens("sharded").items() if name in holdout.training}
+    used = {name: known[name] for name in holdout.training}
     transaction = run.transaction("sample", used, pipeline.sample, pipeline.shard, verdict, holdout, forced(run, table))
-    committed = table.committed(transaction) if table.exists() else None
+    committed = table.committed(transaction)
     if committed is not None and not table.whole(committed):  # a vacuum took it: it is drawn again
         transaction, committed = f"{transaction}/{base(table)}", None
     if committed is None:
@@ -179,7 +209,7 @@ def plan_of(run: Run, pipeline: Pipeline, holdout: Holdout, verdict: DriftVerdic
     drifted = None if verdict is None else [column.column for column in verdict.columns if column.drifted]
     distinct: dict[str, float] = {}
     if drifted and pipeline.sample.method == "auto":  # nothing else asks how many values a column has
-        stats = Stats.merged(read_statistics(run).values())
+        stats = Stats.merged(read_statistics(run, drifted).values())
         distinct = {name: float(stats.columns[name].distinct()) for name in drifted if name in stats.columns}
 
     def choose(rows: int, rate: float | None) -> Choice:

@@ -121,8 +121,7 @@ class Run:
         told = self.upstream.get(STAGE_OF.get(stage, stage))
         if told is not None and stage != "quarantine":
             return told
-        table = self.table(stage)
-        return table.version() if table.exists() else None
+        return self.table(stage).newest()
 
     def tokens(self, stage: str) -> dict[str, str]:
         """Interval → token of the version of a stage's table that this run reads; empty where there is none."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from millrace.data.drift import drift_columns
 from millrace.data.key_sketch import KeySketch
 from millrace.data.shard import ShardPlan, plan_shards
 from millrace.data.stats import TABLE_SCHEMA, Stats, to_table
@@ -110,7 +111,8 @@ def stats(run: Run) -> StageResult:
     total = sum(each.rows for each in measured.values())
     conserved("stats", rows_of(run, "sharded", version, todo), Ledger(rows_in=total, rows_out=total))
     done = {name: tokens[name] for name in todo if name in tokens}
-    tables = [to_table(interval, each) for interval, each in sorted(measured.items())]
+    outlined = drift_columns(run.pipeline)
+    tables = [to_table(interval, each, outlined) for interval, each in sorted(measured.items())]
     rows = pa.concat_tables([TABLE_SCHEMA.empty_table(), *tables])
     committed = commit_intervals(
         run,

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import scalar
 from millrace.stages.context import Run
 from millrace.storage.commits import EVERYTHING, Commit
 from millrace.storage.ledger import Ledger
@@ -28,7 +29,7 @@ def commit_intervals(
     parts = []
     for interval in sorted(pc.unique(rows.column("data_interval")).to_pylist()):
         with PartWriter(table.uri, {"data_interval": interval}, rows.schema, name) as writer:
-            writer.write(rows.filter(pc.equal(rows.column("data_interval"), interval)))
+            writer.write(rows.filter(pc.equal(rows.column("data_interval"), scalar(interval))))
             parts.append(writer.close())
     return table.commit(
         Commit(
@@ -52,7 +53,7 @@ def base(table: Table) -> int | None:
 
     To be taken before the stage looks at what there is to do, so that all attempts at the same work agree on it.
     """
-    return table.version() if table.exists() else None
+    return table.newest()
 
 
 def conserved(stage: str, rows: int, ledger: Ledger) -> None:

@@ -15,7 +15,7 @@ from millrace.errors import CorruptData
 
 MARK = b"\x8fMRseal\n"
 LENGTH = len(MARK) + 8
-TAIL = 64 * 1024  # bytes read at once: more than most footers have
+TAIL = 16 * 1024  # bytes read at once: more than most footers have, and few beside a small part
 
 
 def sealed(ending: bytes) -> bytes:
@@ -25,8 +25,8 @@ def sealed(ending: bytes) -> bytes:
     return ending[:start] + MARK + xxhash.xxh64_digest(footer) + footer
 
 
-def check_seal(file: pa.NativeFile, path: str) -> None:
-    """Raise CorruptData where the footer of an open part isn't the one that was written.
+def check_seal(file: pa.NativeFile, path: str) -> bytes:
+    """The last bytes of an open part, the footer among them. Raises CorruptData where that isn't what was written.
 
     Files of other writers have no seal, and pass.
     """
@@ -38,7 +38,7 @@ def check_seal(file: pa.NativeFile, path: str) -> None:
     file.seek(0)  # for whoever reads on
     place = tail.rfind(MARK)
     if place < 0:
-        return
+        return tail
     footer = tail[place + LENGTH :]
     found = xxhash.xxh64_digest(footer)
     expected = tail[place + len(MARK) : place + LENGTH]
@@ -50,6 +50,7 @@ def check_seal(file: pa.NativeFile, path: str) -> None:
             found=f"{found.hex()} in {path}",
             hint=hint,
         )
+    return tail
 
 
 def _footer_length(ending: bytes) -> int:

@@ -63,6 +63,11 @@ class Table:
         """The newest version. Raises InputError where there is no table."""
         return int(self._open().version())
 
+    def newest(self) -> int | None:
+        """The newest version; None where nothing was ever committed."""
+        handle = self._handle()
+        return None if handle is None else int(handle.version())
+
     def schema(self, version: int | None = None) -> pa.Schema:
         """The schema, partition columns included."""
         return reading.arrow_schema(self._open(version))
@@ -142,6 +147,9 @@ class Table:
         """
         if verify:
             self.verify(version, intervals)
+        if where is None:
+            schema, parts = self._wanted(version, intervals)
+            return reading.read_parts(_with_columns(schema, columns), self._system, self._root, parts)
         scanner = self._scanner(version, columns, where, intervals)
         with reading.Reads(self.uri):
             return scanner.to_table()
@@ -163,10 +171,11 @@ class Table:
 
     def record(self, version: int | None = None) -> CommitRecord:
         """What was recorded with a version; for one that only added columns, with the one before."""
-        newest = self.version()
-        if version is not None and not 0 <= version <= newest:
-            self._open(version)
-        record = next(self.records(newest if version is None else version), None)
+        try:
+            record = next(self.records(version), None)
+        except CorruptData:
+            self._open(version)  # raises InputError where there is no such version
+            raise
         if record is None:
             raise InputError("no stage committed this version", found=f"version {version} of {self.uri}")
         return record
@@ -278,6 +287,10 @@ class Table:
             )
         return parts if intervals is None else [part for part in parts if part.interval in intervals]
 
+    def _wanted(self, version: int | None, intervals: Collection[str] | None) -> tuple[pa.Schema, list[Part]]:
+        handle = self._open(version)
+        return reading.arrow_schema(handle), self._parts(handle, intervals)
+
     def _create(self, commit: Commit) -> int:
         check_put_once(self.uri)
         create_table_with_add_actions(
@@ -343,15 +356,19 @@ class Table:
         intervals: Collection[str] | None,
         batch_rows: int = 131_072,
     ) -> pads.Scanner:
-        handle = self._open(version)
-        schema = reading.arrow_schema(handle)
-        missing = [name for name in columns or () if name not in schema.names]
-        if missing:
-            raise InputError("no such column", expected=f"one of {', '.join(schema.names)}", found=repr(missing[0]))
-        parts = self._parts(handle, intervals)
+        schema, parts = self._wanted(version, intervals)
+        _with_columns(schema, columns)
         with reading.Reads(self.uri):
             dataset = reading.dataset(schema, self._system, self._root, parts)
         return reading.scanner(dataset, columns, where, batch_rows)
+
+
+def _with_columns(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    """The schema with these columns alone. Raises InputError for an unknown one."""
+    missing = [name for name in columns or () if name not in schema.names]
+    if missing:
+        raise InputError("no such column", expected=f"one of {', '.join(schema.names)}", found=repr(missing[0]))
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
 
 def _properties(commit: Commit, version: int, before: Sequence[Part]) -> CommitProperties:
