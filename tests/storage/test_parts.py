@@ -84,13 +84,14 @@ values = st.one_of(st.none(), texts), st.one_of(st.none(), st.floats(width=64)),
 @given(st.lists(st.lists(st.tuples(*values), max_size=4), max_size=4))
 def test_statistics_never_exclude_a_value_that_is_there(batches):
     schema = pa.schema([("text", pa.string()), ("number", pa.float64()), ("day", pa.date32())])
-    stats = PartStats(schema)
-    for rows in batches:
-        columns = list(zip(*rows, strict=True)) or [[], [], []]
-        stats.update(
-            pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema)
-        )
-    found = json.loads(stats.to_json())
+    stats, footers = PartStats(schema), []
+    with pq.ParquetWriter(pa.BufferOutputStream(), schema, metadata_collector=footers) as writer:
+        for rows in batches:
+            columns = list(zip(*rows, strict=True)) or [[], [], []]
+            table = pa.table([pa.array(cells, kind) for cells, kind in zip(columns, schema.types, strict=True)], schema)
+            stats.update(table)
+            writer.write_table(table)
+    found = json.loads(stats.to_json(footers[0]))
     rows = [row for batch in batches for row in batch]
     assert found["numRecords"] == len(rows)
     for place, name in enumerate(schema.names):
@@ -101,6 +102,17 @@ def test_statistics_never_exclude_a_value_that_is_there(batches):
             if value is not None and not (isinstance(value, float) and math.isnan(value) and least is None):
                 assert least is None or least <= value
                 assert greatest is None or value <= greatest
+
+
+def test_texts_too_long_for_a_footer_and_times_beyond_the_year_9999_have_no_bounds(tmp_path: Path):
+    schema = pa.schema([("text", pa.string()), ("far", pa.timestamp("us")), ("near", pa.timestamp("us"))])
+    times = [pa.array(each, pa.timestamp("us")) for each in ([0, 3 * 10**17], [0, 10**15])]
+    with PartWriter(str(tmp_path), {}, schema) as writer:
+        writer.write(pa.table([["x" * 5_000, None], *times], schema=schema))
+        found = json.loads(writer.close().stats)
+    assert found["minValues"] == {"near": "1970-01-01T00:00:00.000000"}
+    assert found["maxValues"] == {"near": "2001-09-09T01:46:40.000000"}
+    assert found["nullCount"] == {"text": 1, "far": 0, "near": 0}
 
 
 def test_no_file_is_open_before_the_first_rows(tmp_path: Path):

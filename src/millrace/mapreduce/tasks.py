@@ -41,12 +41,13 @@ FRAMES = ("pandas", "polars")
 QUIET_THREADS = 2
 """The server's own, and one that Polars starts when it is imported and that waits for files to remove."""
 
-SERVER_ENV = {  # no threads before a fork, and no slow detour to import distutils
+SERVER_ENV = {  # no threads before a fork, freed memory kept, and no slow detour to import distutils
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "_RJEM_MALLOC_CONF": "background_thread:false",
     "SETUPTOOLS_USE_DISTUTILS": "stdlib",
+    "MIMALLOC_PURGE_DELAY": "-1",
 }
 
 

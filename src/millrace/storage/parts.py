@@ -129,6 +129,7 @@ class PartWriter:
         self._pending_bytes = 0
         self._sink: _Checksummed | None = None
         self._writer: pq.ParquetWriter | None = None
+        self._footers: list[pq.FileMetaData] = []  # that of the file, once it is whole
         self._part: Part | None = None
         self._aborted = False
 
@@ -164,7 +165,7 @@ class PartWriter:
                 rows=self._stats.rows,
                 size=self._sink.size if self._sink else 0,
                 partition=self.partition,
-                stats=self._stats.to_json(),
+                stats=self._stats.to_json(self._footers[0] if self._footers else None),
                 checksum=self._sink.digest() if self._sink else None,
             )
             faults.reach("after_part_write")
@@ -236,6 +237,7 @@ class PartWriter:
                 column_encoding={name: DELTAS for name in first.column_names if _lie_close(first.column(name))},
                 write_page_checksum=True,
                 store_schema=False,
+                metadata_collector=self._footers,
             )
         return self._writer
 
