@@ -16,7 +16,7 @@ from benchmarks.work import MILLRACE, REPOSITORY, Bench, Contender, Goal, Outcom
 from benchmarks.works_shard import stage_seconds
 
 DAYS = 60
-WINDOW_ROWS = 2_000_000  # of the larger window, at most; the smaller one has a tenth
+WINDOW_ROWS = 4_000_000  # of the larger window, at most; the smaller one has a tenth
 FEW = "a tenth of the rows"
 
 

@@ -236,6 +236,7 @@ class PartWriter:
                 use_dictionary=[name for name in first.column_names if _repeats(first.column(name))],
                 column_encoding={name: DELTAS for name in first.column_names if _lie_close(first.column(name))},
                 write_page_checksum=True,
+                write_statistics=[field.name for field in self.schema if not pa.types.is_binary(field.type)],
                 store_schema=False,
                 metadata_collector=self._footers,
             )

@@ -15,7 +15,7 @@ from millrace.errors import CorruptData
 
 MARK = b"\x8fMRseal\n"
 LENGTH = len(MARK) + 8
-TAIL = 16 * 1024  # bytes read at once: more than most footers have, and few beside a small part
+TAIL = 8 * 1024  # bytes read at once: more than most footers have, and few beside a small part
 
 
 def sealed(ending: bytes) -> bytes:
