@@ -18,7 +18,7 @@ COMPILED = (
     "polars", "duckdb", "pandas", "pyarrow", "numpy", "mrjob", "pyspark", "py4j", "sklearn", "scipy", "joblib",
     "datasketches", "pydantic", "mlflow", "deltalake", "sqlalchemy", "skops", "millrace",
 )  # fmt: skip
-SLOW, VERY_SLOW = 8.0, 25.0  # seconds of a run; slower contenders run less often
+SLOW, VERY_SLOW = 8.0, 15.0  # seconds of a run; slower contenders run less often
 
 
 def compile_all() -> None:
