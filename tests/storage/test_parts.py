@@ -104,6 +104,13 @@ def test_statistics_never_exclude_a_value_that_is_there(batches):
                 assert greatest is None or value <= greatest
 
 
+def test_a_column_of_zeros_is_bounded_by_zero_on_either_side(tmp_path: Path):
+    with PartWriter(str(tmp_path), {}, pa.schema([("x", pa.float64())])) as writer:
+        writer.write(pa.table({"x": [0.0, 0.0]}))
+        found = json.loads(writer.close().stats)
+    assert (math.copysign(1, found["minValues"]["x"]), math.copysign(1, found["maxValues"]["x"])) == (-1, 1)
+
+
 def test_texts_too_long_for_a_footer_and_times_beyond_the_year_9999_have_no_bounds(tmp_path: Path):
     schema = pa.schema([("text", pa.string()), ("far", pa.timestamp("us")), ("near", pa.timestamp("us"))])
     times = [pa.array(each, pa.timestamp("us")) for each in ([0, 3 * 10**17], [0, 10**15])]

@@ -129,9 +129,9 @@ class ColumnStats:
 
     def distinct(self) -> int:
         """The number of distinct values (nulls, NaN and infinities aside): exact up to 2,048, else within 2 %."""
-        if self.state.hashes is None:
+        if not self.state.sketched:
             return len(self.state.values.counts)
-        return round(self.state.hashes.estimate())
+        return round(self.state.distinct_sketch().estimate())
 
     @property
     def distinct_exact(self) -> bool:

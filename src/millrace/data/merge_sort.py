@@ -30,9 +30,9 @@ def ordered(
     """Pieces of the shard's ordered rows, and how many duplicates were merged in each.
 
     Together they are what `millrace.data.shard.sort_and_deduplicate` makes of all rows, whatever `held` (bytes sorted
-    at once) is. Scratch files lie in the working folder, which for a task is its own and goes with it. Where
-    `deduplicate.by` is given, all rows of one key are held, else all copies of one row that differ by where they came
-    from.
+    at once) is. Held beside them are: all rows of one key where `deduplicate.by` is given, else all copies of one row
+    that differ by where they came from; and 4,096 rows and an open file for each run of `held` bytes. Scratch files lie
+    in the working folder: that of a task is its own under most engines, and goes with it.
 
     >>> columns = {"user": {"type": "string", "role": "key"}}
     >>> pipeline = Pipeline(name="p", source={"uri": "x", "interval": "none"}, columns=columns, shard={"by": "user"})
@@ -44,14 +44,14 @@ def ordered(
     runs: list[_Run] = []
     duplicates = 0
     with contextlib.ExitStack() as scratch:
-        for rows in _gathered(batches, held):
+        for rows, last in _gathered(batches, held):
             found, merged = sort_and_deduplicate(rows, pipeline)
             duplicates += merged
-            if not runs and rows.nbytes < held:
+            if last and not runs:
                 yield found, duplicates
                 return
             if not runs:
-                folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="sort-", dir=Path.cwd()))
+                folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="millrace-sort-", dir=Path.cwd()))
             runs.append(scratch.enter_context(contextlib.closing(_Run(Path(folder, f"{len(runs)}.arrow"), found))))
             del rows, found  # not to be held while the next rows are gathered
         for piece, merged in _merged(runs, pipeline, held // 2):
@@ -59,8 +59,8 @@ def ordered(
             duplicates = 0
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], held: int) -> Iterator[pa.Table]:
-    """Tables of at least `held` bytes, and what is left; a table of fewer is the last."""
+def _gathered(batches: Iterable[pa.RecordBatch], held: int) -> Iterator[tuple[pa.Table, bool]]:
+    """Tables of at least `held` bytes, and what is left, which alone is told to be the last."""
     waiting: list[pa.RecordBatch] = []
     size = 0
     for batch in batches:
@@ -68,10 +68,10 @@ def _gathered(batches: Iterable[pa.RecordBatch], held: int) -> Iterator[pa.Table
         size += batch.nbytes
         if size >= held:
             rows, waiting, size = pa.Table.from_batches(waiting), [], 0
-            yield rows
+            yield rows, False
             del rows
     if waiting:
-        yield pa.Table.from_batches(waiting)
+        yield pa.Table.from_batches(waiting), True
 
 
 class _Run:
@@ -108,11 +108,17 @@ class _Run:
 
 
 def _merged(runs: list[_Run], pipeline: Pipeline, held: int) -> Iterator[tuple[pa.Table, int]]:
-    """The rows of all runs in order, in pieces of about `held` bytes."""
-    wanted = max(1, held * sum(run.rows for run in runs) // max(1, sum(run.bytes for run in runs)) // len(runs))
+    """The rows of all runs in order, in pieces of about `held` bytes.
+
+    Windows are alike at first. Where one run holds the others up, its next window is twice as large: runs may follow
+    one another, as rows that came in their order do.
+    """
+    most = max(1, held * sum(run.rows for run in runs) // max(1, sum(run.bytes for run in runs)))
+    least = max(1, most // max(1, len(runs)))
+    grown: dict[_Run, int] = {}
     while runs:
         for run in runs:
-            run.fill(wanted)
+            run.fill(grown.get(run, least))
         table = pa.concat_tables([run.window for run in runs])
         ends = np.cumsum([run.window.num_rows for run in runs])
         # Behind the last row of a window that goes on, rows may be missing: what stands before it is complete.
@@ -123,7 +129,10 @@ def _merged(runs: list[_Run], pipeline: Pipeline, held: int) -> Iterator[tuple[p
             _drop(runs, np.bincount(np.searchsorted(ends, complete, side="right"), minlength=len(runs)))
         else:  # rows that belong together fill a window
             for run in runs:
-                run.fill(run.window.num_rows + wanted)
+                run.fill(2 * max(run.window.num_rows, least))
+        if unsure and 2 * len(complete) < table.num_rows:
+            slow = min((run for run in runs if run.more), key=lambda run: run.window.num_rows, default=None)
+            grown = {} if slow is None else {slow: min(2 * grown.get(slow, least), most)}
         runs = [run for run in runs if run.window.num_rows or run.more]
 
 

@@ -161,7 +161,9 @@ def complete_rows(table: pa.Table, pipeline: Pipeline, unsure: Sequence[int] = (
     places, copies = _in_order(table, order)
     if unsure:
         first = int(np.isin(places.to_numpy(), np.array(unsure)).argmax())
-        together = order[:1] if rule and rule.by else _leading(order)
+        # Of rows with one key, one stays; rows without a key are duplicates only where they are copies.
+        keyed = rule is not None and rule.by and table.column(order[0])[int(places[first])].is_valid
+        together = order[:1] if keyed else _leading(order)
         before = _frame(table.select(together))[places.head(first + 1)]
         rows = first + 1 - int(before.select(_as_last(together)).to_series().sum())
         places, copies = places.head(rows), copies.head(rows)

@@ -110,7 +110,9 @@ class ColumnState:
         return replace(self, values=values, hashes=None, outlined=True)
 
     def distinct_sketch(self) -> Distinct:
-        """The distinct sketch, made from the value counts where they are exact."""
+        """The distinct sketch, made from the value counts where they are exact. Not of an outline."""
+        if self.outlined and self.sketched:
+            raise ValueError("an outline doesn't tell distinct values")
         return self.hashes or Distinct.of(hash_keys(self.kind, list(self.values.counts)))
 
     def rank_sketch(self) -> Quantiles:

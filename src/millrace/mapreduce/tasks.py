@@ -341,10 +341,11 @@ def prestart(*, fork: bool, preload: Sequence[str] = ()) -> None:
 
     With `fork`, from this process, which may have imported modules but done nothing yet: that takes milliseconds, where
     an interpreter takes the time of all imports once more. What has threads by then, BLAS and jemalloc, knows of forks.
-    A process that did anything else may have threads that don't, and a fork of it might wait for ever.
+    A process that did anything else may have threads that don't, and a fork of it might wait for ever; so may one on
+    macOS, whose libraries start threads of their own.
     """
     if not _idle and hasattr(os, "fork"):
-        _idle.append(TaskServer(fork=fork, preload=preload))
+        _idle.append(TaskServer(fork=fork and sys.platform == "linux", preload=preload))
 
 
 def close_servers() -> None:

@@ -65,11 +65,11 @@ def read_statistics(run: Run, columns: Sequence[str] | None = None) -> dict[str,
 def read_outlines(run: Run, columns: Sequence[str], names: Collection[str]) -> dict[str, Stats]:
     """What drift compares, by interval: outlines, a small part of the bytes of the statistics.
 
-    The statistics themselves where there are none of all `columns`: those of an interval were taken by an older version
-    of Millrace, or `drift.columns` names a key.
+    The statistics themselves where there are no columns, or not outlines of all: those of an interval were taken by an
+    older version of Millrace, or `drift.columns` names a key.
     """
     table, version = run.table("stats"), run.version("stats")
-    if "outline" in table.schema(version).names:
+    if columns and "outline" in table.schema(version).names:
         found = outlines_from_table(table.read(version, OUTLINES, intervals=names))
         if all(each.kinds.keys() >= set(columns) for each in found.values()):
             return found

@@ -51,7 +51,8 @@ class PartStats:
         )
 
     def _bounds(self, footer: pq.FileMetaData) -> tuple[dict[str, Any], dict[str, Any]]:
-        found: dict[str, list[Any]] = {}
+        least: dict[str, list[Any]] = {}
+        greatest: dict[str, list[Any]] = {}
         unknown: set[str] = set()
         for group in map(footer.row_group, range(footer.num_row_groups)):
             for column in map(group.column, range(group.num_columns)):
@@ -62,13 +63,15 @@ class PartStats:
                     unknown.add(name)  # a very long text has no bounds
                 elif stats.has_min_max:
                     try:
-                        found.setdefault(name, []).extend([stats.min, stats.max])
+                        low, high = stats.min, stats.max
                     except OverflowError:  # a time that Python has no word for
                         unknown.add(name)
-        known = {name: values for name, values in found.items() if name not in unknown}
+                    else:  # each for itself: of zeros, the writer gives -0.0 and 0.0, and readers tell them apart
+                        least.setdefault(name, []).append(low)
+                        greatest.setdefault(name, []).append(high)
         return (
-            {name: _lower(min(values)) for name, values in known.items()},
-            {name: _upper(max(values)) for name, values in known.items()},
+            {name: _lower(min(values)) for name, values in least.items() if name not in unknown},
+            {name: _upper(max(values)) for name, values in greatest.items() if name not in unknown},
         )
 
 

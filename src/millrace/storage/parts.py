@@ -179,7 +179,7 @@ class PartWriter:
         if self._sink is None:
             return
         # The file is thrown away: whatever its last bytes answer on the way out is of no use.
-        with contextlib.suppress(OSError, pa.ArrowException):
+        with contextlib.suppress(OSError, pa.ArrowException, RuntimeError):  # RuntimeError: there is no footer
             if self._writer is not None and self._writer.is_open:
                 self._writer.close()
         with contextlib.suppress(OSError):
