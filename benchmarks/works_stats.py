@@ -32,7 +32,7 @@ def stats_parquet(bench: Bench) -> Work:
     return _stats(bench, "parquet")
 
 
-MRJOB_SHARE = 40  # plain mrjob gets so many times fewer rows
+MRJOB_SHARE = 80  # plain mrjob gets so many times fewer rows
 
 PEERS = {
     "Polars": Tolerance(distinct=0.15),
