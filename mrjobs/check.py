@@ -9,10 +9,13 @@ One scan of the raw rows:
     input    a manifest, one split a line: {"path": "data/clicks/clicks-2026-03-31.csv.gz", "start": 0, …}
     params   "shuffle": a folder that all tasks reach, for value counts too large to shuffle (kept inline where absent);
              "inline_values": how many distinct values of a column are too many (100,000)
-    map      "2026-03-31" → {"rows": 7164, "unreadable": 8, "check": state, "stats": state, "fills": state, "runs": {…}}
+    map      "2026-03-31" → {"rows": 7164, "unreadable": 8, "check": state, "stats": state, "fills": state, "runs": {…},
+             "cuts": {…}}
              states as base64; runs: column → references to sorted (value, count) tables in the shuffle files
-    reduce   "2026-03-31" → {"rows": 7164, "unreadable": 8, "verdict": Verdict, "stats": Stats, "fills": GroupFills}
-             stats and fills as base64 of their bytes; fills where the pipeline learns fill values
+    reduce   "2026-03-31" → {"rows": 7164, "unreadable": 8, "verdict": Verdict, "stats": Stats, "fills": GroupFills,
+             "cuts": {file: [[start, bytes, records], …]}}
+             stats and fills as base64 of their bytes; fills where the pipeline learns fill values; cuts of files that
+             were cut by a guess: their splits as they were read, so that nobody need read a file to number its records
 
 A file that can't be the pipeline's at all, and whose name tells its interval, is no failure of the job: the pair
 ``refused`` → {"files": [{"interval": "2026-03-21", "path": …, "error": …}]} names it.
@@ -57,6 +60,7 @@ class Partial:
     pipeline: Pipeline
     rows: int = 0
     unreadable: int = 0
+    cuts: dict[str, list[list[int]]] = field(default_factory=dict)
     check: CheckState = field(init=False)
     stats: Stats = field(init=False)
     fills: GroupFills = field(init=False)
@@ -78,6 +82,8 @@ class Partial:
         """Take in what `dump` gave in another task."""
         self.rows += value["rows"]
         self.unreadable += value["unreadable"]
+        for path, pieces in value["cuts"].items():
+            self.cuts.setdefault(path, []).extend(pieces)
         state = _bytes(value["check"])
         self.check.merge(CheckState.from_bytes(state, self.pipeline.check, typed_schema(self.pipeline)))
         self.stats = self.stats.merge(Stats.from_bytes(_bytes(value["stats"])))
@@ -87,7 +93,8 @@ class Partial:
     def dump(self) -> dict[str, Any]:
         """All but the check's state, as JSON."""
         fills = {"fills": _text(self.fills.to_bytes())} if learned_columns(self.pipeline) else {}
-        return {"rows": self.rows, "unreadable": self.unreadable, "stats": _text(self.stats.to_bytes()), **fills}
+        known = {"rows": self.rows, "unreadable": self.unreadable, "cuts": self.cuts}
+        return {**known, "stats": _text(self.stats.to_bytes()), **fills}
 
 
 class Check(ColumnJob):
@@ -114,6 +121,10 @@ class Check(ColumnJob):
                 partials.setdefault(interval, Partial(pipeline)).update(part)
             if raw.bad:
                 partials.setdefault(named or UNKNOWN, Partial(pipeline)).unreadable += len(raw.bad)
+        told = min(partials.keys() - {UNKNOWN}, default=None)
+        if split.guessed and told is not None:  # one of its intervals tells of the whole split
+            records = sum(each.rows + each.unreadable for each in partials.values())
+            partials[told].cuts[split.path] = [[split.start, split.length, records]]
         for interval, partial_ in sorted(partials.items()):
             runs = self._write_runs(partial_)
             yield interval, {**partial_.dump(), "check": _text(partial_.check.to_bytes()), "runs": runs}

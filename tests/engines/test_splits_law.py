@@ -55,12 +55,14 @@ def write(place: Path, days: tuple[list[str], ...]) -> None:
 
 
 def contents(run: Run) -> dict[str, Any]:
-    """What the tables hold; statistics of raw rows aside, whose floating sums depend on the order of their splits."""
+    """What the tables hold; aside from what tells of the splits: statistics of raw rows, whose floating sums depend on
+    their order, and where files were cut."""
     found = {}
     for name in TABLES:
         table = run.table(name)
         rows = table.read().to_pylist() if table.exists() else []
-        found[name] = [{key: value for key, value in row.items() if (name, key) != ("check", "stats")} for row in rows]
+        of_splits = ("stats", "cuts") if name == "check" else ()
+        found[name] = [{key: value for key, value in row.items() if key not in of_splits} for row in rows]
     return found
 
 

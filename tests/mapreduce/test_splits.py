@@ -89,6 +89,35 @@ def test_guessed_splits_give_the_rows_of_the_file_or_are_refused(lines: list[str
         assert rows(guessed) == rows(plan_splits([file], pipeline(), 1 << 20, open_file=lambda _: io.BytesIO(text)))
 
 
+@given(st.lists(LINE, max_size=40), st.integers(1, 60))
+@settings(deadline=None)
+def test_records_counted_by_who_read_guessed_splits_number_them(lines: list[str], size: int) -> None:
+    text = ("a,b\n" + "".join(lines)).encode()
+    file, opened = RawBytes(len(text)), lambda _: io.BytesIO(text)
+
+    def numbers(splits: list[Split]) -> list[int]:
+        raws = [raw for split in splits for raw in read_split(split, pipeline(), opened)]
+        return sorted(n for raw in raws for n in [*raw.rows.to_pylist(), *(bad.row for bad in raw.bad)])
+
+    counted = []
+    try:
+        for split in plan_splits([file], pipeline(), size, numbered=False, open_file=opened):
+            counted.append((split.start, split.length, len(numbers([split]))))
+    except UncertainCut:
+        return
+    splits = plan_splits([file], pipeline(), size, cuts={file.path: counted[::-1]}, open_file=opened)
+    assert cuts(splits)[0][0] == 0
+    assert numbers(splits) == numbers(plan_splits([file], pipeline(), 1 << 20, open_file=opened))
+
+
+def test_cuts_of_a_part_of_a_file_are_not_taken(tmp_path: Path) -> None:
+    files = write(tmp_path, "x.csv", b"a,b\n1,2\n3,4\n5,6\n")
+    known = [(0, 8, 1), (8, 8, 2)]
+    assert cuts(plan_splits(files, pipeline(), cuts={files[0].path: known})) == [(0, 8, 1), (8, 8, 2)]
+    for pieces in (known[:1], known[1:], []):
+        assert cuts(plan_splits(files, pipeline(), cuts={files[0].path: pieces})) == [(0, 16, 1)]
+
+
 @pytest.mark.skipif(not native.available(), reason="left out: guessed cuts, as nothing compiled the kernels in C")
 def test_a_cut_in_a_quoted_field_is_noticed() -> None:
     text = b'a,b\n1,2\n"\n","\n"\n3,4\n'

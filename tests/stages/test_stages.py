@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
+from millrace.data import native
 from millrace.data.holdout import plan_holdout
 from millrace.errors import CheckFailed, GateClosed, RequestError
 from millrace.stages import open_run, run_one
@@ -69,6 +70,29 @@ def test_a_file_that_was_cut_inside_a_record_is_cut_again(orders: Path, runner: 
     ledger = run_one("check", opened).ledger
     assert ledger is not None
     assert ledger.rows_in == 12 * 60 + 1
+
+
+@pytest.mark.skipif(not native.available(), reason="left out: guessed cuts, as nothing compiled the kernels in C")
+@pytest.mark.parametrize("dated", [True, False])
+def test_cleaning_numbers_records_by_what_the_check_counted(
+    orders: Path, dated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that read all raw data to number it would take hours for terabytes."""
+    for day in sorted((orders / "data").glob("*.csv")):
+        day.write_text(day.read_text() + "ragged\n")
+    path = orders / "pipelines" / "orders.yaml"
+    path.write_text(path.read_text() if dated else path.read_text().replace(', file_date: "%Y-%m-%d"', ""))
+
+    def read_by_driver(*_: object) -> None:
+        raise AssertionError("the driver read a raw file to number its records")
+
+    monkeypatch.setattr("millrace.mapreduce.cuts.find_cuts", read_by_driver)
+    opened = open_run("orders", "2026-01-12")
+    opened = replace(opened, profile=opened.profile.model_copy(update={"split_bytes": 700}))
+    for stage in ("check", "clean"):
+        run_one(stage, opened)
+    assert opened.table("clean").read().num_rows == 12 * 60
+    assert opened.table("quarantine").read(columns=["row"]).column("row").to_pylist() == [61] * 12
 
 
 @pytest.mark.parametrize("by", [None, "returned"])

@@ -1,13 +1,14 @@
 """Plans the splits of raw files: source files and a pipeline flow in, the manifest's `Split`s flow out.
 
 Plain csv, tsv and JSON lines are cut at record boundaries, Parquet at row groups, compressed files not at all. A text
-file of more than one split is scanned once, so that each split knows the number of its first record. What reads files
-is imported where one is read: a small text file is not.
+file of more than one split is scanned once, so that each split knows the number of its first record; unless a job has
+read all of it and counted, as `check` does, or nobody needs the numbers. What reads files is imported where one is
+read: a small text file is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Protocol
 
@@ -19,6 +20,9 @@ from millrace.spec import Pipeline
 from millrace.storage.files import open_input
 
 SPLIT_SIZE = 64 << 20
+
+Cuts = Mapping[str, Sequence[Sequence[int]]]
+"""File → start and length, in bytes, and records of each split that a job read of it."""
 
 
 class RawFile(Protocol):
@@ -37,12 +41,13 @@ def plan_splits(
     split_size: int = SPLIT_SIZE,
     *,
     numbered: bool = True,
+    cuts: Cuts | None = None,
     open_file: OpenFile = open_input,
 ) -> list[Split]:
     """The splits of all files, in the order of the files, of about `split_size` bytes each.
 
     Where the records needn't be `numbered`, large files aren't read for it: the splits are guesses, and a job that
-    reads them raises UncertainCut where one may be wrong.
+    reads them raises UncertainCut where one may be wrong. Nor is a file read whose `cuts` are known.
 
     Raises InputError naming a file without a date in its name (where `source.file_date` is set), with other columns, or
     in another format.
@@ -51,7 +56,12 @@ def plan_splits(
         raise ValueError(f"split_size must be at least 1, not {split_size}")
     stored = pipeline.as_stored()
     planned = _splits if numbered or not native.available() else _guessed_splits
-    return [split for file in files for split in planned(file, stored, split_size, open_file)]
+    found: list[Split] = []
+    for file in files:
+        found += _counted_splits(file, stored, (cuts or {}).get(file.path, ())) or planned(
+            file, stored, split_size, open_file
+        )
+    return found
 
 
 def interval_of(path: str, pipeline: Pipeline) -> str | None:
@@ -98,6 +108,19 @@ def _guessed_splits(file: RawFile, pipeline: Pipeline, split_size: int, open_fil
         return
     for start, end in pairwise([0, *cuts, file.size]):
         yield Split(file.path, kind, start, end - start, 1, None, interval, end - start, guessed=True)
+
+
+def _counted_splits(file: RawFile, pipeline: Pipeline, pieces: Sequence[Sequence[int]]) -> list[Split]:
+    """The splits that a job read, numbered by its counts; none where they aren't all of the file."""
+    kind, interval = pipeline.source.format, interval_of(file.path, pipeline)
+    found: list[Split] = []
+    behind, row = 0, 1
+    for start, length, records in sorted(map(tuple, pieces)):
+        if start != behind:
+            return []
+        found.append(Split(file.path, kind, start, length, row, None, interval, length))
+        behind, row = start + length, row + records
+    return found if behind == file.size else []
 
 
 def _is_whole(file: RawFile, pipeline: Pipeline, open_file: OpenFile) -> bool:

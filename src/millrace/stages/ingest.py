@@ -41,6 +41,7 @@ CHECKED = pa.schema(
         pa.field("verdict", pa.string()),
         pa.field("stats", pa.binary()),
         pa.field("fills", pa.binary()),
+        pa.field("cuts", pa.string()),
     ]
 )
 
@@ -100,7 +101,7 @@ def _newest_in_rows(run: Run) -> str:
 def _check_tokens(run: Run) -> tuple[dict[str, str], dict[str, list[SourceFile]]]:
     pipeline = run.pipeline
     source = pipeline.source.model_copy(update={"uri": ""})  # which files they are, their fingerprints say
-    shape = digest(source, pipeline.columns, pipeline.check, pipeline.clean)
+    shape = digest(source, pipeline.columns, pipeline.check, pipeline.clean, CHECKED.names)
     files = source_files(run)
     return {name: digest([file.fingerprint for file in each], shape) for name, each in files.items()}, files
 
@@ -174,6 +175,7 @@ def _checked_row(interval: str, value: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": json.dumps(value["verdict"]),
         "stats": base64.b64decode(value["stats"]),
         "fills": base64.b64decode(value["fills"]) if value.get("fills") else None,
+        "cuts": json.dumps(value["cuts"]) if value["cuts"] else None,
     }
 
 
@@ -273,7 +275,8 @@ def clean(run: Run) -> StageResult:
     uris = {"clean": table.uri, "quarantine": quarantine.uri}
     plan = run.job_plan(table.uri, plan=learned.model_dump(mode="json"), tables=uris, intervals=todo)
     run.say(f"clean: {len(chosen)} files of {told_range(todo)}")
-    splits = plan_splits(chosen, pipeline, run.profile.split_bytes)
+    cuts = _cuts(run, None if EVERY in run.tokens("check") else todo)
+    splits = plan_splits(chosen, pipeline, run.profile.split_bytes, cuts=cuts)
     found = run.run_job(Clean, plan, splits)
     pairs = _without_ruins(run, found)
     _tell_broken(run, pairs)
@@ -287,8 +290,8 @@ def clean(run: Run) -> StageResult:
         for name, part in value["parts"].items():
             parts[name].append(Part.model_validate(part))
     ledger = Ledger.total(Ledger.model_validate(value["ledger"]) for _, value in pairs)
-    if EVERY not in upstream:
-        conserved("clean", _checked_rows(run, done), ledger)
+    told = [value["ledger"] for interval, value in pairs if interval != intervals.UNKNOWN]  # the check leaves that out
+    conserved("clean", _checked_rows(run, done), Ledger.total(map(Ledger.model_validate, told)))
     quarantined = quarantine.commit(
         Commit(
             parts=parts["quarantine"],
@@ -355,6 +358,16 @@ def _checked_rows(run: Run, names: Iterable[str]) -> int:
     columns = ["rows", "unreadable"]
     rows = run.table("check").read(run.version("check"), columns=columns, intervals=set(names)).to_pylist()
     return sum(row["rows"] + row["unreadable"] for row in rows)
+
+
+def _cuts(run: Run, names: Iterable[str] | None) -> dict[str, list[list[int]]]:
+    """How the check cut the files of these intervals (of all of them: None) and what it counted in the pieces."""
+    table, wanted = run.table("check"), None if names is None else set(names)
+    found: dict[str, list[list[int]]] = {}
+    for text in table.read(run.version("check"), columns=["cuts"], intervals=wanted).column("cuts").to_pylist():
+        for path, pieces in json.loads(text or "{}").items():
+            found.setdefault(path, []).extend(pieces)
+    return found
 
 
 def _learned_from(run: Run) -> str | None:
