@@ -5,19 +5,18 @@
 typedef struct {
     int64_t used, records, longest;
     int sound;
-    int64_t *ends; /* where records and empty lines end, or NULL */
+    int32_t *ends; /* where records and empty lines end */
     int64_t capacity, count;
 } Scan;
 
 static int note_end(Scan *scan, int64_t end) {
-    if (scan->ends == NULL) return 1;
     if (scan->count == scan->capacity) {
-        int64_t *grown = realloc(scan->ends, sizeof(int64_t) * (size_t)scan->capacity * 2);
+        int32_t *grown = realloc(scan->ends, sizeof(int32_t) * (size_t)scan->capacity * 2);
         if (grown == NULL) return 0;
         scan->ends = grown;
         scan->capacity *= 2;
     }
-    scan->ends[scan->count++] = end;
+    scan->ends[scan->count++] = (int32_t)end;
     return 1;
 }
 
@@ -55,25 +54,15 @@ static PyObject *py_scan(PyObject *self, PyObject *args) {
     Py_buffer data;
     int delimiter, quote, final;
     if (!PyArg_ParseTuple(args, "y*iip", &data, &delimiter, &quote, &final)) return NULL;
-    Scan scan = {0};
+    if (data.len > INT32_MAX) {
+        PyBuffer_Release(&data);
+        Py_RETURN_NONE;
+    }
+    Scan scan = {.capacity = 1 << 14};
     Text text = {data.buf, (const uint8_t *)data.buf + data.len, delimiter, quote, 0};
     Py_BEGIN_ALLOW_THREADS
-    scan_records(&text, final, &scan);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&data);
-    if (!scan.sound) Py_RETURN_NONE;
-    return Py_BuildValue("LLLi", scan.used, scan.records, scan.longest, text.flags);
-}
-
-static PyObject *py_ends(PyObject *self, PyObject *args) {
-    Py_buffer data;
-    int delimiter, quote;
-    if (!PyArg_ParseTuple(args, "y*ii", &data, &delimiter, &quote)) return NULL;
-    Scan scan = {.capacity = 1 << 16};
-    Text text = {data.buf, (const uint8_t *)data.buf + data.len, delimiter, quote, 0};
-    Py_BEGIN_ALLOW_THREADS
-    scan.ends = malloc(sizeof(int64_t) * (size_t)scan.capacity);
-    if (scan.ends != NULL) scan_records(&text, 1, &scan);
+    scan.ends = malloc(sizeof(int32_t) * (size_t)scan.capacity);
+    if (scan.ends != NULL) scan_records(&text, final, &scan);
     Py_END_ALLOW_THREADS
     PyBuffer_Release(&data);
     PyObject *found = NULL;
@@ -82,14 +71,14 @@ static PyObject *py_ends(PyObject *self, PyObject *args) {
     else if (!scan.sound)
         found = Py_NewRef(Py_None);
     else
-        found = PyBytes_FromStringAndSize((char *)scan.ends, (Py_ssize_t)(sizeof(int64_t) * (size_t)scan.count));
+        found = Py_BuildValue("LLLiy#", scan.used, scan.records, scan.longest, text.flags, (char *)scan.ends,
+                              (Py_ssize_t)(sizeof(int32_t) * (size_t)scan.count));
     free(scan.ends);
     return found;
 }
 
 static PyMethodDef methods[] = {
     {"scan", py_scan, METH_VARARGS, NULL},
-    {"ends", py_ends, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

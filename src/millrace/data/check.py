@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from millrace.data.check_counts import Counted, ValueCounts, blocks, key_values, merge_runs, row_keys
-from millrace.data.check_masks import consider, domain_mask, judge, prepare
+from millrace.data.check_masks import columns_read, consider, domain_mask, judge, prepare
 from millrace.data.check_moments import Moments, extremes
 from millrace.data.check_rows import RowState
 from millrace.data.check_verdict import (
@@ -302,11 +302,10 @@ def violations(typed: pa.RecordBatch, expectations: Iterable[Expectation]) -> di
     >>> violations(pa.record_batch({"fare": [1.5, None]}), [rule])["column_values_to_not_be_null(fare)"].to_pylist()
     [False, True]
     """
-    batch = prepare(typed)
     found: dict[str, pa.BooleanArray] = {}
     for each in expectations:
         if each.severity == "quarantine" and EXPECTATIONS[each.expect].level == "row":
-            mask, name = judge(batch, each).unexpected, rule_name(each)
+            mask, name = judge(prepare(typed.select(columns_read(each))), each).unexpected, rule_name(each)
             found[name] = pc.or_(found[name], mask) if name in found else mask
     return found
 

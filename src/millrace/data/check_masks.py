@@ -47,6 +47,18 @@ def judge(batch: pa.RecordBatch, expectation: Expectation) -> Judged:
     return Judged(domain, considered, pc.and_not(considered, expected))
 
 
+def columns_read(expectation: Expectation) -> list[str]:
+    """The columns that an expectation and its row condition read.
+
+    >>> columns_read(Expectation(expect="column_values_to_not_be_null", column="a", row_condition='col("b") > 1',
+    ...     condition_parser="great_expectations"))
+    ['a', 'b']
+    """
+    text = expectation.arguments.get("row_condition")
+    condition = None if text is None else parse_condition(text)
+    return list(dict.fromkeys([*columns_of(expectation), *([condition.column] if condition else [])]))
+
+
 def prepare(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch in the few forms that expectations read: dates as timestamps, floats as float64 with NaN as null and
     -0.0 as 0.0, text and dictionaries as string."""

@@ -31,6 +31,7 @@ from pydantic import BaseModel
 
 from millrace.buffers import array_of, flags
 from millrace.data.check import violations
+from millrace.data.check_masks import columns_read
 from millrace.data.clean_column import ColumnCleaner, Found
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.clean_rejects import first_reasons, quarantine
@@ -108,6 +109,7 @@ class Cleaner:
         names = [name for name in pipeline.columns if name in self.needed]
         self.columns = [ColumnCleaner(name, pipeline, plan.column(name)) for name in names]
         self.expectations = [expectation for expectation in pipeline.check if expectation.severity == "quarantine"]
+        self.judged = list(dict.fromkeys(name for each in self.expectations for name in columns_read(each)))
 
     def __call__(self, raw: RawBatch, split: Split) -> list[Cleaned]:
         """The clean and the quarantined rows of a raw batch, one entry for each data interval in it, by name."""
@@ -127,7 +129,7 @@ class Cleaner:
     def _expect(self, found: Found) -> None:
         """Rejects the rows that don't meet an expectation with severity `quarantine`, before any cleaning."""
         if self.expectations:
-            typed = convert(found.raw.batch, self.pipeline, trimmed=found.raw.trimmed).batch
+            typed = convert(found.raw.batch.select(self.judged), self.pipeline, trimmed=found.raw.trimmed).batch
             for expectation in self.expectations:
                 for name, mask in violations(typed, [expectation]).items():
                     column = expectation.arguments.get("column")

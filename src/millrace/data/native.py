@@ -48,12 +48,19 @@ def available() -> bool:
 
 @dataclass(frozen=True)
 class Scanned:
-    """What one pass over delimited text found: the bytes of its whole records, how many records, and `NUL`, `WIDE`."""
+    """What one pass over delimited text found: the bytes of its whole records, how many records, the longest, `NUL` and
+    `WIDE`; and where records and empty lines end, as int32."""
 
     used: int
     records: int
     longest: int
     flags: int
+    stored_ends: bytes
+
+    @property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """The offset behind every line end outside quotes, and the end of the last record."""
+        return np.frombuffer(self.stored_ends, np.int32).astype(np.int64)
 
     def has(self, flag: int) -> bool:
         """Whether the pass noticed `NUL` or `WIDE`."""
@@ -63,8 +70,9 @@ class Scanned:
 def scan(data: bytes, delimiter: int, quote: int | None, *, final: bool) -> Scanned | None:
     """The whole records at the beginning of `data`; None where a quote stands where none may, or without kernels.
 
-    >>> scan(b'a,"b"\\n"c', 44, 34, final=False) if available() else Scanned(6, 1, 6, 0)
-    Scanned(used=6, records=1, longest=6, flags=0)
+    >>> found = scan(b'a,"b"\\n"c', 44, 34, final=False) or Scanned(6, 1, 6, 0, b"\\6\\0\\0\\0")
+    >>> (found.used, found.records, found.longest, found.flags, found.ends.tolist())
+    (6, 1, 6, 0, [6])
     """
     if not available():
         return None
@@ -120,11 +128,6 @@ def _array(
     buffers = [None if valid is None else pa.py_buffer(valid)]
     buffers += [pa.py_buffer(each) for each in (offsets, values) if each is not None]
     return pa.Array.from_buffers(kind, rows, buffers, nulls)
-
-
-def record_ends(data: bytes, delimiter: int, quote: int | None) -> npt.NDArray[np.int64]:
-    """The offset behind every line end outside quotes, and the end, of text that `scan` found sound."""
-    return np.frombuffer(kernels.ends(data, delimiter, -1 if quote is None else quote), np.int64)
 
 
 def encode(array: pa.Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint64]]:

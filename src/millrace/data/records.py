@@ -58,14 +58,13 @@ class Flaw:
 class Block:
     """Whole records: `data` begins and ends at record boundaries; `toggles` are the quotes that open and close fields;
     `flaws` are the records that must not be parsed; `length` is the number of bytes that the block stands for, where
-    that isn't its data's; `scanned`, with the `dialect`, is what the kernels know of sound text, instead of toggles."""
+    that isn't its data's; `scanned` is what the kernels know of sound text, instead of toggles."""
 
     data: bytes
     toggles: Positions = field(default_factory=lambda: NONE)
     flaws: tuple[Flaw, ...] = ()
     length: int | None = None
     scanned: native.Scanned | None = None
-    dialect: Dialect = Dialect()
 
     @property
     def size(self) -> int:
@@ -81,7 +80,7 @@ class Block:
         if not self.data:
             return NONE, NONE
         if self.scanned is not None:
-            ends = native.record_ends(self.data, self.dialect.delimiter, self.dialect.quote)
+            ends = self.scanned.ends
         else:
             ends = outside(line_ends(self.data, final=True), self.toggles)
         if not len(ends) or ends[-1] < len(self.data):
@@ -140,7 +139,7 @@ def scan(data: bytes, dialect: Dialect, *, final: bool) -> tuple[Block, int]:
     """The whole records at the beginning of `data`, and how many bytes they are. `final`: nothing follows."""
     scanned = native.scan(data, dialect.delimiter, dialect.quote, final=final)
     if scanned is not None and max(scanned.longest, len(data) - scanned.used) <= MAX_RECORD:
-        return Block(data[: scanned.used], scanned=scanned, dialect=dialect), scanned.used
+        return Block(data[: scanned.used], scanned=scanned), scanned.used
     quotes = positions(data, dialect.quote) if dialect.quote is not None else NONE
     if not len(quotes):
         used = len(data) if final else _last_line_end(data)

@@ -128,7 +128,7 @@ def _cuts_of_pieces(handle: Any, pieces: Sequence[Piece], dialect: Dialect, spli
             handle.seek(piece.start)
             data = handle.read(piece.end - piece.start)
             scanned = native.scan(data, dialect.delimiter, dialect.quote, final=True)
-            _, ends = Block(data, scanned=scanned, dialect=dialect).bounds()
+            _, ends = Block(data, scanned=scanned).bounds()
             for cut in _cuts_of_block(ends, piece.start, row, start, split_size):
                 start = cut[0]
                 yield cut

@@ -89,7 +89,7 @@ def _splits(file: RawFile, pipeline: Pipeline, split_size: int, open_file: OpenF
     from millrace.mapreduce.cuts import find_cuts
 
     start, row = 0, 1
-    for end, following in find_cuts(file.path, file.size, pipeline, split_size, open_file):
+    for end, following in find_cuts(file.path, file.size, pipeline, _even(file.size, split_size), open_file):
         yield Split(file.path, kind, start, end - start, row, None, interval, end - start)
         start, row = end, following
     if start < file.size or start == 0:
@@ -102,12 +102,21 @@ def _guessed_splits(file: RawFile, pipeline: Pipeline, split_size: int, open_fil
     if kind != "parquet" and file.size > split_size and not _is_whole(file, pipeline, open_file):
         from millrace.mapreduce.cuts import guess_cuts
 
-        cuts = guess_cuts(file.path, file.size, pipeline, split_size, open_file)
+        cuts = guess_cuts(file.path, file.size, pipeline, _even(file.size, split_size), open_file)
     if not cuts:
         yield from _splits(file, pipeline, split_size, open_file)
         return
     for start, end in pairwise([0, *cuts, file.size]):
         yield Split(file.path, kind, start, end - start, 1, None, interval, end - start, guessed=True)
+
+
+def _even(size: int, split_size: int) -> int:
+    """The size of splits that are as few and as large as each other: a small last one would leave its task idle.
+
+    >>> _even(100, 40), _even(80, 40), _even(30, 40)
+    (34, 40, 30)
+    """
+    return -(-size // max(1, -(-size // split_size)))
 
 
 def _counted_splits(file: RawFile, pipeline: Pipeline, pieces: Sequence[Sequence[int]]) -> list[Split]:
