@@ -8,8 +8,9 @@ stats table, one row per interval, column and label class:
 
     input    a manifest, one split a line: files of the sharded (or clean) table
     params   "raw": true where the splits are those of raw files, whose cells are converted to the declared types
+             "records": true where records are wanted, for people, instead of mergeable bytes
     map      "2026-03-31" → statistics of the interval's rows in one split: bytes of `Stats`, base64
-    reduce   "2026-03-31" → the same of all rows of the interval
+    reduce   "2026-03-31" → the same of all rows of the interval; or its rows and records, each as JSON text
 
 A record: {"data_interval": "2026-03-31", "column": "bid", "kind": "float", "rows": 7164, "nulls": 92, …}.
 """
@@ -17,6 +18,7 @@ A record: {"data_interval": "2026-03-31", "column": "bid", "kind": "float", "row
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,6 +69,11 @@ class FeatureStats(ColumnJob):
         from millrace.data.stats import Stats
 
         merged = Stats.merged(Stats.from_bytes(base64.b64decode(value)) for value in values)
+        if self.plan.params.get("records"):
+            columns = merged.columns.items()
+            records = [{"data_interval": key, "column": name, **column.to_dict()} for name, column in columns]
+            yield key, {"rows": merged.rows, "records": [json.dumps(record, default=str) for record in records]}
+            return
         yield key, base64.b64encode(merged.to_bytes()).decode()
 
     @property

@@ -7,7 +7,6 @@ printed; with ``--table`` it runs on the pipeline's own tables and nothing is pr
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import json
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from millrace import intervals, pipeline_file
-from millrace.data.stats import Stats
 from millrace.errors import RequestError
 from millrace.mapreduce.job import ColumnJob
 from millrace.mapreduce.splits import plan_splits
@@ -58,7 +56,7 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
         scratch = replace(run, profile=profile.model_copy(update={"root": folder}), say=_warn)
         if job.__name__ == "FeatureStats":
             for record in _measured(job, scratch):
-                print(json.dumps(record, default=str))
+                print(record)
             return
         scratch = _dated(scratch, options.date)
         result = _chain(job, scratch)
@@ -132,19 +130,16 @@ def _records(run: Run, result: StageResult) -> Iterator[dict[str, Any]]:
                 yield {"quarantine": row}
 
 
-def _measured(job: type[ColumnJob], run: Run) -> Iterator[dict[str, Any]]:
-    """The statistics of raw files as they stand, one record per interval and column: one scan and no table."""
+def _measured(job: type[ColumnJob], run: Run) -> Iterator[str]:
+    """The statistics of raw files as they stand, one record (JSON) per interval and column: one scan and no table."""
     files = list_files(run.pipeline.source.uri)
 
     def measure(*, numbered: bool) -> list[tuple[str, Any]]:
         splits = plan_splits(files, run.pipeline, numbered=numbered)
-        return run.run_job(job, run.job_plan(str(Path(run.profile.root)), raw=True), splits)
+        return run.run_job(job, run.job_plan(str(Path(run.profile.root)), raw=True, records=True), splits)
 
-    pairs = run.with_guessed_cuts(measure)
     rows = 0
-    for interval, state in sorted(pairs):
-        stats = Stats.from_bytes(base64.b64decode(state))
-        rows += stats.rows
-        for name, column in stats.columns.items():
-            yield {"data_interval": interval, "column": name, **column.to_dict()}
+    for _, found in sorted(run.with_guessed_cuts(measure)):
+        rows += found["rows"]
+        yield from found["records"]
     print(Ledger(rows_in=rows, rows_out=rows), file=sys.stderr)
