@@ -125,7 +125,7 @@ class Shard(CleanRows):
         """The part of a shard with its index, and how many duplicates were merged."""
         plan, index, duplicates = self.plan, KeyIndex(), 0
         with PartWriter(plan.out, partition, sharded_schema(plan.pipeline), "part") as writer:
-            for rows, merged in ordered(read_refs(refs), plan.pipeline):
+            for rows, merged in ordered(read_refs(refs, encoded=True), plan.pipeline):
                 duplicates += merged
                 writer.write(rows)
                 if self.shards.by is not None:

@@ -7,7 +7,7 @@ task runs converts with these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,22 @@ def without_dictionary(values: pa.Array) -> pa.Array:
     ['a', None, 'a']
     """
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def one_table(batches: Sequence[pa.RecordBatch]) -> pa.Table:
+    """Batches as one table. Columns that are dictionary-encoded in all of them stay so, with one dictionary.
+
+    >>> coded, plain = pa.array(["a", "b"]).dictionary_encode(), pa.array(["b", "c"])
+    >>> batches = [pa.record_batch({"x": coded, "y": coded}), pa.record_batch({"x": coded, "y": plain})]
+    >>> one_table(batches).schema.types, one_table(batches)["y"].to_pylist()
+    ([DictionaryType(dictionary<values=string, indices=int32, ordered=0>), DataType(string)], ['a', 'b', 'b', 'c'])
+    """
+    columns = [
+        column if all(pa.types.is_dictionary(each.type) for each in column) else [*map(without_dictionary, column)]
+        for column in zip(*(batch.columns for batch in batches), strict=True)
+    ]
+    table = pa.Table.from_arrays([pa.chunked_array(column) for column in columns], batches[0].schema.names)
+    return table.unify_dictionaries()
 
 
 def text_array(texts: Iterable[str | None]) -> pa.StringArray:

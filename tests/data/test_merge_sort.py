@@ -56,6 +56,15 @@ def batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     )
 
 
+def encoded(rows: pa.RecordBatch, names: set[str]) -> pa.RecordBatch:
+    """The rows with some columns dictionary-encoded."""
+    columns = [
+        column.dictionary_encode() if name in names else column
+        for name, column in zip(rows.schema.names, rows.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, rows.schema.names)
+
+
 @pytest.mark.parametrize(
     "deduplicate",
     [
@@ -67,18 +76,24 @@ def batch(rows: list[tuple[Any, ...]]) -> pa.RecordBatch:
     ],
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(batches=st.lists(st.lists(ROWS, max_size=12), min_size=1, max_size=8), held=st.integers(1, 2_000))
+@given(
+    batches=st.lists(st.lists(ROWS, max_size=12), min_size=1, max_size=8),
+    coded=st.lists(st.sets(st.sampled_from(["user", "source_file"])), min_size=8, max_size=8),
+    held=st.integers(1, 2_000),
+)
 def test_any_number_of_runs_gives_the_same_table(
     deduplicate: dict[str, Any] | None,
     batches: list[list[tuple[Any, ...]]],
+    coded: list[set[str]],
     held: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(merge_sort, "SCRATCH_ROWS", 2)
     spec = pipeline(deduplicate)
     given_rows = [batch(rows) for rows in batches]
-    pieces = list(ordered(given_rows, spec, held=held))
-    found = pa.concat_tables([SCHEMA.empty_table(), *(table for table, _ in pieces)])
+    pieces = list(ordered([*map(encoded, given_rows, coded)], spec, held=held))
+    assert len({table.schema for table, _ in pieces}) == 1
+    found = pa.concat_tables([SCHEMA.empty_table(), *(table.cast(SCHEMA) for table, _ in pieces)])
     expected, duplicates = sort_and_deduplicate(pa.Table.from_batches(given_rows), spec)
     assert found.equals(expected) or repr(found.to_pylist()) == repr(expected.to_pylist())  # NaN isn't equal to itself
     assert sum(merged for _, merged in pieces) == duplicates

@@ -4,6 +4,7 @@ import datetime
 import json
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -102,6 +103,28 @@ def test_statistics_never_exclude_a_value_that_is_there(batches):
             if value is not None and not (isinstance(value, float) and math.isnan(value) and least is None):
                 assert least is None or least <= value
                 assert greatest is None or value <= greatest
+
+
+words = st.lists(st.sampled_from([None, "", "a", "b", "é"]), min_size=1, max_size=6)
+
+
+@given(st.lists(st.tuples(words, st.booleans()), min_size=1, max_size=5))
+def test_texts_are_the_same_dictionary_encoded_or_not(batches):
+    found = []
+    for as_given in (True, False):
+        with TemporaryDirectory() as folder, PartWriter(folder, {}, pa.schema([("x", pa.string())])) as writer:
+            for cells, coded in batches:
+                column = pa.array([*cells, "zzz"], pa.string())  # a word of the dictionary that no row has
+                column = column.dictionary_encode() if coded and as_given else column
+                writer.write(pa.table({"x": column.slice(0, len(cells))}))
+            part = writer.close()
+            found.append((json.loads(part.stats), pq.read_table(f"{folder}/{part.path}", partitioning=None)))
+    (coded, rows), (plain, expected) = found
+    assert rows == expected
+    assert (coded["numRecords"], coded["nullCount"]) == (plain["numRecords"], plain["nullCount"])
+    for name, value in plain["minValues"].items():  # Arrow may count a word that no row has
+        assert coded["minValues"][name] <= value
+        assert coded["maxValues"][name] >= plain["maxValues"][name]
 
 
 def test_a_column_of_zeros_is_bounded_by_zero_on_either_side(tmp_path: Path):

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from millrace.buffers import array_of, flags
+from millrace.buffers import array_of, flags, text_array
 from millrace.data.check import violations
 from millrace.data.check_masks import columns_read
 from millrace.data.clean_column import ColumnCleaner, Found
@@ -175,7 +175,8 @@ class Cleaner:
         rows = int(stays.sum())
         batch = pa.RecordBatch.from_arrays(columns, schema=typed_schema(self.pipeline, self.kept))
         row_ids = array_of(hash_rows(batch, self.kept).view(np.int64))
-        batch = pa.RecordBatch.from_arrays([*columns, row_ids, pa.repeat(split.path, rows)], schema=self.schema)
+        path = pa.DictionaryArray.from_arrays(array_of(np.zeros(rows, np.int32)), text_array([split.path]))
+        batch = pa.RecordBatch.from_arrays([*columns, row_ids, path], self.schema.names)
         part = rejected.filter(pc.equal(rejected[DATA_INTERVAL], name))
         unreadable = part.num_rows - int((inside & ~kept).sum())
         counts = Counts(

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 
-from millrace.buffers import array_of
+from millrace.buffers import array_of, one_table
 from millrace.data.shard import complete_rows, sort_and_deduplicate
 from millrace.spec import Pipeline
 
@@ -60,18 +60,24 @@ def ordered(
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], held: int) -> Iterator[tuple[pa.Table, bool]]:
-    """Tables of at least `held` bytes, and what is left, which alone is told to be the last."""
+    """Tables of at least `held` bytes, and what is left, which alone is told to be the last.
+
+    Their types are the first one's: what is dictionary-encoded there is in all of them.
+    """
     waiting: list[pa.RecordBatch] = []
     size = 0
+    schema: pa.Schema | None = None
     for batch in batches:
         waiting.append(batch)
         size += batch.nbytes
         if size >= held:
-            rows, waiting, size = pa.Table.from_batches(waiting), [], 0
-            yield rows, False
+            rows, waiting, size = one_table(waiting), [], 0
+            schema = schema or rows.schema
+            yield rows.cast(schema), False
             del rows
     if waiting:
-        yield pa.Table.from_batches(waiting), True
+        rows = one_table(waiting)
+        yield rows.cast(schema or rows.schema), True
 
 
 class _Run:
@@ -119,7 +125,7 @@ def _merged(runs: list[_Run], pipeline: Pipeline, held: int) -> Iterator[tuple[p
     while runs:
         for run in runs:
             run.fill(grown.get(run, least))
-        table = pa.concat_tables([run.window for run in runs])
+        table = pa.concat_tables([run.window for run in runs]).unify_dictionaries()
         ends = np.cumsum([run.window.num_rows for run in runs])
         # Behind the last row of a window that goes on, rows may be missing: what stands before it is complete.
         unsure = [int(end) - 1 for end, run in zip(ends, runs, strict=True) if run.more]

@@ -249,7 +249,8 @@ def _without_same_keys(table: pa.Table, places: pl.Series, rule: Deduplicate, pi
 def _frame(table: pa.Table) -> pl.DataFrame:
     import polars as pl
 
-    frame = pl.from_arrow(table)
+    plain = pa.schema([(field.name, getattr(field.type, "value_type", field.type)) for field in table.schema])
+    frame = pl.from_arrow(table.cast(plain))  # texts, to be compared as such
     assert isinstance(frame, pl.DataFrame)
     return frame
 

@@ -56,7 +56,7 @@ class ShuffleWriter:
     so a partition of a large task has several refs. Inside a partition the order of the rows is kept.
 
     Columns may come dictionary-encoded, each batch with a dictionary of its own: they are moved so where that is
-    shorter, and read back as plain values. On a local disk nothing is compressed: that takes longer than writing.
+    shorter. On a local disk nothing is compressed: that takes longer than writing.
     """
 
     def __init__(self, folder: str, *, buffer: int = BUFFER) -> None:
@@ -132,9 +132,10 @@ class ShuffleWriter:
         self.offset += data.size
 
 
-def read_refs(refs: Iterable[Ref]) -> Iterator[pa.RecordBatch]:
+def read_refs(refs: Iterable[Ref], *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
     """The rows of refs, in the order of the refs, with one read for each.
 
+    `encoded`: columns that were moved dictionary-encoded come so, each batch with a dictionary of its own.
     Raises CorruptData where the bytes aren't those that were written.
     """
     path, file = None, None
@@ -144,7 +145,8 @@ def read_refs(refs: Iterable[Ref]) -> Iterator[pa.RecordBatch]:
                 if file is not None:
                     file.close()
                 path, file = ref.path, open_input(ref.path)
-            yield from _read(ref, file)
+            for rows in _read(ref, file):
+                yield rows if encoded else _plain(rows, range(rows.num_columns))
     finally:
         if file is not None:
             file.close()
@@ -158,8 +160,7 @@ def _read(ref: Ref, file: Any) -> Iterator[pa.RecordBatch]:
         hint = "the disk may be failing, or the file was changed: run the job again"
         raise CorruptData(f"shuffled rows changed on disk: {where}", expected=ref.checksum, found=found, hint=hint)
     with pyarrow.ipc.open_stream(pa.py_buffer(data)) as stream:
-        for rows in stream:
-            yield _plain(rows, range(rows.num_columns))
+        yield from stream
 
 
 def _shorter(run: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:

@@ -55,8 +55,8 @@ def run_by_hand(job: type[ColumnJob], options: argparse.Namespace) -> None:
     with _scratch_root(run) as folder:
         scratch = replace(run, profile=profile.model_copy(update={"root": folder}), say=_warn)
         if job.__name__ == "FeatureStats":
-            for record in _measured(job, scratch):
-                print(record)
+            for line in _measured(job, scratch):
+                print(line)
             return
         scratch = _dated(scratch, options.date)
         result = _chain(job, scratch)

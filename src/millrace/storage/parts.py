@@ -124,6 +124,7 @@ class PartWriter:
         self.where = f"{table_uri.rstrip('/')}/{self.path}"
         self._system, self._root = table_filesystem(table_uri)
         self._stats = PartStats(self.schema)
+        self._layout: pa.Schema | None = None  # the schema, where some texts may come dictionary-encoded
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         self._pending_bytes = 0
@@ -134,7 +135,10 @@ class PartWriter:
         self._aborted = False
 
     def write(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Add the rows of a batch: columns by name, cast to the schema; partition columns in it are left out."""
+        """Add the rows of a batch: columns by name, cast to the schema; partition columns in it are left out.
+
+        Texts may come dictionary-encoded: where those of the first batch do, they are written as they are.
+        """
         if batch.num_rows == 0:
             return
         rows = self._fit(batch)
@@ -201,8 +205,12 @@ class PartWriter:
         names = [name for name in rows.column_names if name not in self.partition]
         if sorted(names) != sorted(self.schema.names):
             raise WorkError("a batch doesn't fit the part", expected=str(self.schema.names), found=str(names))
+        rows = rows.select(self.schema.names)
+        if self._layout is None:
+            kept = [_as_coded(field, rows.schema.field(field.name).type) for field in self.schema]
+            self._layout = pa.schema(kept)
         try:
-            return rows.select(self.schema.names).cast(self.schema)
+            return rows.cast(self._layout)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise WorkError("a batch doesn't fit the part", expected=str(self.schema), found=str(error)) from error
 
@@ -210,7 +218,7 @@ class PartWriter:
         """Write what is pending; with `whole`, only whole row groups where the rows, not the bytes, are many."""
         if not self._pending:
             return
-        table = pa.concat_tables(self._pending)
+        table = pa.concat_tables(self._pending).unify_dictionaries()
         take = table.num_rows
         if whole and self._pending_bytes < ROW_GROUP_BYTES:
             take -= take % ROW_GROUP_ROWS
@@ -231,7 +239,7 @@ class PartWriter:
             self._sink = _Checksummed(open_output(self._system, path))
             self._writer = pq.ParquetWriter(
                 self._sink,
-                self.schema,
+                first.schema,
                 compression="zstd",
                 use_dictionary=[name for name in first.column_names if _repeats(first.column(name))],
                 column_encoding={name: DELTAS for name in first.column_names if _lie_close(first.column(name))},
@@ -296,9 +304,15 @@ class _Checksummed:
         return self._hash.hexdigest()
 
 
+def _as_coded(field: pa.Field, kind: pa.DataType) -> pa.Field:
+    """The field as it is written: dictionary-encoded where a text is."""
+    coded = pa.dictionary(pa.int32(), pa.string())
+    return field.with_type(coded) if kind == coded and pa.types.is_string(field.type) else field
+
+
 def _repeats(column: pa.ChunkedArray) -> bool:
     """Whether a dictionary is worth trying: small numbers, and texts most of which come again; not ids and measures."""
-    kind = column.type
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_string(kind) or pa.types.is_binary(kind):
         return 2 * len(column.unique()) <= max(len(column), SAMPLED_ROWS // 2)
     return pa.types.is_int8(kind) or pa.types.is_int16(kind) or pa.types.is_int32(kind)
