@@ -171,14 +171,41 @@ def test_a_step_that_failed_while_its_task_waited_is_told_and_the_next_attempt_s
     with pytest.raises(StepRunning) as second:
         run_one("stats", deferred)
     assert second.value.step == first.value.step
-
-    def ended() -> bool:
-        found = client.describe_step(ClusterId=first.value.cluster, StepId=first.value.step)
-        return found["Step"]["Status"]["State"] not in RUNNING
-
-    until(ended)
+    until(lambda: _has_ended(client, first.value))
     with pytest.raises(MillraceError, match=spoiled):
         run_one("stats", replace(run, deferral=Deferral(awaited=first.value.step)))
     with pytest.raises(StepRunning) as third:
         run_one("stats", deferred)
     assert third.value.step != first.value.step
+
+
+def test_a_file_that_was_cut_inside_a_record_is_cut_again_by_whichever_attempt_comes(
+    place: str, client: Any, tmp_path: Path
+) -> None:
+    day = tmp_path / "data" / f"{NIGHT}.csv"
+    day.write_text(day.read_text() + f'{NIGHT} 11:00:00,1,"a\n' + "b\n" * 500 + '",5,0\n')
+    copy_folder(tmp_path / "data", f"{place}/raw")
+    run = open_run("waits", NIGHT)
+    run = replace(run, profile=run.profile.model_copy(update={"split_bytes": 700}))
+    steps: list[str] = []
+    awaited = None
+    while True:
+        try:
+            result = run_one("check", replace(run, deferral=Deferral(awaited)))
+            break
+        except StepRunning as running:
+            awaited = running.step
+            steps.append(awaited)
+            with pytest.raises(StepRunning) as other:  # an attempt that knows nothing of the others
+                run_one("check", replace(run, deferral=Deferral()))
+            assert other.value.step == awaited
+            until(lambda: _has_ended(client, running))
+    assert len(steps) == 2
+    assert result.ledger is not None
+    assert result.ledger.rows_in == 12 * 60 + 1
+    assert held(run) == []
+
+
+def _has_ended(client: Any, running: StepRunning) -> bool:
+    found = client.describe_step(ClusterId=running.cluster, StepId=running.step)
+    return found["Step"]["Status"]["State"] not in RUNNING

@@ -161,14 +161,15 @@ class Run:
     def with_guessed_cuts(self, work: Callable[..., T]) -> T:
         """What `work(numbered=False)` gives; where a guessed cut may be wrong, what `work(numbered=True)` does.
 
-        On EMR nothing is guessed: a step that failed would be submitted again by the next attempt.
+        On EMR that is kept for the stage's other attempts, which else would submit the step that failed again.
         """
-        if self.runner() == "emr":
-            return work(numbered=True)
-        try:
-            return work(numbered=False)
-        except UncertainCut:
-            return work(numbered=True)
+        uncertain = f"{self.date}/uncertain cuts"
+        if not self._is_settled(uncertain):
+            try:
+                return work(numbered=False)
+            except UncertainCut:
+                self.settled(uncertain, lambda: "true")
+        return work(numbered=True)
 
     def _run_on_cluster(self, job: type[ColumnJob], plan: JobPlan, splits: Sequence[Split]) -> list[tuple[str, Any]]:
         """As `run_job`; the job's name is that of its work, so that another attempt finds what an earlier one began."""
@@ -197,15 +198,27 @@ class Run:
         another attempt must find."""
         if self.runner() != "emr":
             return decide()
-        from millrace.mapreduce.cluster import work_folder
         from millrace.storage.files import exists, open_input, write_file
 
-        uri = f"{work_folder(self.cluster())}/{self.pipeline.name}-settled-{digest(name)}.json"
+        uri = self._settled_uri(name)
         if not exists(uri):
             write_file(uri, decide().encode())
         self.held.append(uri)
         with open_input(uri) as file:
             return str(file.read().decode())
+
+    def _is_settled(self, name: str) -> bool:
+        """Whether another attempt has `settled` this, which then is there until the stage is done."""
+        from millrace.storage.files import exists
+
+        found = self.runner() == "emr" and exists(self._settled_uri(name))
+        self.held.extend([self._settled_uri(name)] if found else [])
+        return found
+
+    def _settled_uri(self, name: str) -> str:
+        from millrace.mapreduce.cluster import work_folder
+
+        return f"{work_folder(self.cluster())}/{self.pipeline.name}-settled-{digest(name)}.json"
 
     def release(self) -> None:
         """The stage is done: remove what was held for other attempts."""
