@@ -52,7 +52,12 @@ Night = dict[str, Any]
 @click.command(help=__doc__)
 @click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder.")
 @click.option("--pattern", default="*", help="Which of its files.")
-@click.option("--nights", default=1, show_default=True, help="How many nights in a row, ending with --until.")
+@click.option(
+    "--nights",
+    default=1,
+    show_default=True,
+    help="How many nights in a row, ending with --until; 0: write the pipeline file.",
+)
 @click.option("--until", help="The last night, such as 2018-05-30 (default: the newest in the files).")
 @click.option("--set", "lines", multiple=True, metavar="KEY=VALUE", help="A top-level line of the pipeline file.")
 @click.option("--label", help="The column to predict (default: as `millrace init` guesses).")
@@ -72,6 +77,8 @@ def main(
 
     with workplace(keep) as place:
         write_pipeline(place, files, lines, label)
+        if not nights:
+            return
         last = date.fromisoformat(until or newest_interval(open_run(NAME, None)))
         with start(place / "home", unpaused=True, progress=say) as airflow:
             found = run_nights(airflow.client(), last - timedelta(days=nights - 1), last, say)

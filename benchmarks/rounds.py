@@ -68,7 +68,7 @@ class _Runs:
     def wanted(self, runs: int) -> int:
         """How often it runs: the slower, the less often."""
         first = self._walls[0] if self._walls else 0.0
-        return 1 if first > VERY_SLOW else min(runs, 2) if first > SLOW else runs
+        return 1 if first > VERY_SLOW or self.contender.once else min(runs, 2) if first > SLOW else runs
 
     def run(self, bench: Bench, out: Path) -> None:
         """Once more."""
@@ -86,6 +86,7 @@ class _Runs:
         """What all runs gave."""
         start, contender = 0.0, self.contender
         if contender.start is not None:
+            contender.prepare()
             start = measure(contender.start, bench.output / "start.out", bench.environment, REPOSITORY).seconds
         engine = median(self._engine) if self._engine else None
         return Outcome(self._measured, self._answer, engine, contender.share, start)

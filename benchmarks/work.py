@@ -73,6 +73,8 @@ class Contender:
     """Reads the seconds that count from its output, where they aren't those of the whole process."""
     start: Sequence[str] | None = None
     """With `share`: the command over next to nothing; only the seconds beyond its own are divided."""
+    once: bool = False
+    """One run is enough: it is far from the fastest."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ HOLDOUT = DAY + timedelta(days=1)
 HOLDOUT_SHARE = 50  # so many times fewer rows than the day before
 SAMPLE_ROWS = 100_000
 REFERENCE_ROWS = 200_000
+ONE_IN = 4  # files that scikit-learn scores in one process: its seconds grow with the batches
 AGE_DEVIATION = 21.0  # of the events, those of 999 years among them
 LEARN = """\
 window: 2d
@@ -135,10 +136,24 @@ def _scorers(bench: Bench, model: str) -> list[Contender]:
     run_setup(bench, peer("score_sklearn.py", "fit", model, _one_sample(bench), str(fitted)))
     command = millrace("run", NAME, "--from", "score", "--until", "score", "--json")
     found = [Contender(MILLRACE, command, lambda _: _scored(bench), stage_seconds, lambda: _remove(scores))]
-    for name, how in (("scikit-learn", "score"), ("scikit-learn, a process per core", "score-files")):
-        arguments = (how, str(fitted), str(out), *sharded(bench))
-        command = peer("score_sklearn.py", *arguments)
-        found.append(Contender(name, command, read_answer, engine_seconds, lambda: _remove(out)))
+    for name, how, files in (
+        ("scikit-learn", "score", sharded(bench, DAY)[::ONE_IN]),
+        ("scikit-learn, a process per core", "score-files", sharded(bench)),
+    ):
+        command = peer("score_sklearn.py", how, str(fitted), str(out), *files)
+        start = peer("score_sklearn.py", how, str(fitted), str(out), sharded(bench, HOLDOUT)[0])
+        share = _count(files) / _count(sharded(bench))
+        found.append(
+            Contender(
+                name,
+                command,
+                lambda out, share=share: {"rows": round(read_answer(out)["rows"] / share)},  # type: ignore[misc]
+                engine_seconds,
+                lambda: _remove(out),
+                share=share,
+                start=start if share < 1 else None,
+            )
+        )
     return found
 
 
@@ -146,7 +161,7 @@ def _spark(bench: Bench) -> Contender:
     fitted, out = bench.output / "spark-model", bench.output / "score-Spark"
     run_setup(bench, peer("score_pyspark.py", "fit", _one_sample(bench), str(fitted)))
     command = peer("score_pyspark.py", "score", str(fitted), str(out), *sharded(bench))
-    return Contender("Spark ML", command, lambda _: _rows(out), engine_seconds, lambda: _remove(out))
+    return Contender("Spark ML", command, lambda _: _rows(out), engine_seconds, lambda: _remove(out), once=True)
 
 
 def _one_sample(bench: Bench) -> str:
@@ -168,9 +183,13 @@ def _rows(folder: Path) -> dict[str, Any]:
     return {"rows": pl.scan_parquet(folder / "*.parquet").select(pl.len()).collect().item()}
 
 
+def _count(files: list[str]) -> int:
+    return int(pl.scan_parquet(files, hive_partitioning=False).select(pl.len()).collect().item())
+
+
 def _uncounted(bench: Bench) -> Any:
     def wrong(answers: Mapping[str, Any]) -> list[str]:
-        rows = pl.scan_parquet(sharded(bench)).select(pl.len()).collect().item()
+        rows = _count(sharded(bench))
         return [f"{name}: {answer}, not {rows} rows" for name, answer in answers.items() if answer["rows"] != rows]
 
     return wrong

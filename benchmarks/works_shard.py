@@ -52,6 +52,7 @@ def _peer(bench: Bench, name: str, files: list[str]) -> Contender:
         lambda out: {"ledger": read_answer(out)["ledger"], **contents(folder)},
         engine_seconds,
         lambda: shutil.rmtree(folder, ignore_errors=True),
+        once=name in ("pandas", "PySpark"),
     )
 
 

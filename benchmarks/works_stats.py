@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,14 @@ def _stats(bench: Bench, kind: str) -> Work:
             MILLRACE,
             job("feature_stats", *arguments),
             read_records,
-            lambda _: _engine_alone(bench, "feature_stats", *arguments),
+            cache(lambda _: _engine_alone(bench, "feature_stats", *arguments)),
         ),
         Contender("Polars", peer("stats_polars.py", kind, *files), read_answer, engine_seconds),
         Contender("DuckDB", peer("stats_duckdb.py", kind, *files), read_answer, engine_seconds),
     ]
     for name in ("pandas", "PySpark") if kind == "csv" else ():  # they aren't the ones to beat: minutes for nothing
         command = peer(f"stats_{name.lower()}.py", kind, *files)
-        contenders.append(Contender(name, command, read_answer, engine_seconds))
+        contenders.append(Contender(name, command, read_answer, engine_seconds, once=True))
     if kind == "csv":
         contenders.append(_mrjob(bench))
     title = f"feature statistics of the {'CSV' if kind == 'csv' else 'Parquet'}"
@@ -83,7 +84,7 @@ def _mrjob(bench: Bench) -> Contender:
     empty = bench.data / "no-rows.csv"
     empty.write_text(",".join(KINDS) + "\n")
     start = peer("stats_mrjob.py", "-r", "local", *tasks, str(empty))
-    return Contender("mrjob", command, read_pairs, share=few.rows / bench.rows, start=start)
+    return Contender("mrjob", command, read_pairs, share=few.rows / bench.rows, start=start, once=True)
 
 
 def mrjob_data(bench: Bench) -> Data:

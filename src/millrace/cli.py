@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from millrace import __version__
-from millrace.cores import one_blas_thread
 from millrace.errors import MillraceError, WorkError
+from millrace.quick_start import quick_start
 from millrace.stage_names import JOBS, STAGES, WITH_FRAMES
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
@@ -77,7 +77,7 @@ class Group(click.Group):
 def main() -> None:
     """One pipeline file becomes a nightly run: check, clean, shard, measure, sample, train, promote, score."""
     atexit.register(gc.freeze)  # the interpreter's last search for garbage would take a tenth of a second
-    one_blas_thread()
+    quick_start()
 
 
 def emit(document: Any, as_json: bool, show: Callable[[Any], None]) -> None:

@@ -10,11 +10,12 @@ import atexit
 import gc
 import sys
 
-from millrace.cores import one_blas_thread
 from millrace.errors import MillraceError
-from millrace.mapreduce.job import ColumnJob
+from millrace.mapreduce.job import ColumnJob, JobPlan
 from millrace.mapreduce.tasks import prestart
+from millrace.quick_start import quick_start
 from millrace.runner_names import RUNNERS
+from millrace.spec import Pipeline
 
 TASK_FLAGS = ("--mapper", "--combiner", "--reducer", "--spark", "--steps", "--step-num")
 
@@ -25,11 +26,13 @@ def run_script(job: type[ColumnJob]) -> None:
         job.run()
         return
     atexit.register(gc.freeze)  # the interpreter's last search for garbage would take a tenth of a second
+    quick_start()
     try:
         options = _parse(job)
         if options.runner == "local":
+            for model in (Pipeline, JobPlan):
+                model.model_rebuild()  # once, for this process, the server and its tasks
             prestart(fork=True, preload=job.preload)
-        one_blas_thread()
         gc.disable()  # imports make much and leave no garbage
         from millrace.stages.by_hand import run_by_hand
 

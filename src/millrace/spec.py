@@ -266,7 +266,7 @@ class CleanRule(Model):
     outliers: Outliers | None = None
     on_type_error: OnTypeError = "quarantine"
     on_violation: OnViolation = "null"
-    missing: Missing = Missing()
+    missing: Missing = Field(default_factory=Missing.model_construct)
 
 
 _DEFAULT_RULE = CleanRule.model_construct()  # nothing to validate, and each task would build a validator for it
@@ -287,7 +287,7 @@ class Shard(Model):
     method: Literal["hash", "range"] = "hash"
     shards: int = Field(16, ge=1, le=100_000)
     boundaries: list[Annotated[str | int | float, BeforeValidator(_iso)]] | None = Field(None, min_length=1)
-    deduplicate: Deduplicate | None = Deduplicate()
+    deduplicate: Deduplicate | None = Field(default_factory=Deduplicate)
 
 
 class Drift(Model):
@@ -355,7 +355,7 @@ class Train(Model):
     params: dict[str, Any] = {}
     class_weight: Literal["balanced"] | None = None
     resample: Literal["smote", "under"] | None = None
-    features: Features = Features()
+    features: Features = Field(default_factory=Features)
     tune: Tune | None = None
     label_delay: Duration = Field(timedelta(0), json_schema_extra={"default": "0d"})
 
@@ -429,12 +429,12 @@ class Pipeline(Model):
     clean: dict[str, Literal["drop"] | CleanRule] = {}
     shard: Shard | None = None
     window: Length = Field(timedelta(days=60), json_schema_extra={"default": "60d"})
-    drift: Drift = Drift()
-    sample: Sample = Sample()
-    train: Train = Train()
-    evaluate: Evaluate = Evaluate()
-    promote: Promote = Promote()
-    score: Score = Score()
+    drift: Drift = Field(default_factory=Drift)
+    sample: Sample = Field(default_factory=Sample)
+    train: Train = Field(default_factory=Train)
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    promote: Promote = Field(default_factory=Promote)
+    score: Score = Field(default_factory=Score)
     schedule: str | None = "0 2 * * *"
 
     def by_role(self, *roles: Role) -> list[str]:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_a_file_that_was_cut_inside_a_record_is_cut_again_by_whichever_attempt_c
             with pytest.raises(StepRunning) as other:  # an attempt that knows nothing of the others
                 run_one("check", replace(run, deferral=Deferral()))
             assert other.value.step == awaited
-            until(lambda: _has_ended(client, running))
+            until(partial(_has_ended, client, running))
     assert len(steps) == 2
     assert result.ledger is not None
     assert result.ledger.rows_in == 12 * 60 + 1

@@ -35,7 +35,7 @@ class JobPlan(BaseModel):
     `failures` is a folder on the store where a task says why it failed, for engines that tell only that it did.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     pipeline: Pipeline
     out: str
