@@ -249,8 +249,8 @@ def _without_same_keys(table: pa.Table, places: pl.Series, rule: Deduplicate, pi
 def _frame(table: pa.Table) -> pl.DataFrame:
     import polars as pl
 
-    plain = pa.schema([(field.name, getattr(field.type, "value_type", field.type)) for field in table.schema])
-    frame = pl.from_arrow(table.cast(plain))  # texts, to be compared as such
+    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in table.schema.types]
+    frame = pl.from_arrow(table.cast(pa.schema(zip(table.schema.names, kinds, strict=True))))  # texts, not codes
     assert isinstance(frame, pl.DataFrame)
     return frame
 

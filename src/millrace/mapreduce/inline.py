@@ -23,7 +23,7 @@ class InlineRunner(ManifestRunner, InlineMRJobRunner):
                 [f"--step-num={step_num}", f"--{task_type}", *self._mr_job_extra_args(local=True)]
             )
             job.sandbox(stdin, stdout, stderr)
-            job.on_split = self._split_done
+            job.on_split = lambda _: self._split_done()
             job.execute()
 
         return invoke

@@ -82,7 +82,7 @@ class ColumnJob(MRJob):
     preload: ClassVar[tuple[str, ...]] = ()
     """What its tasks import in functions, if it takes long: under ``-r local`` it is imported once for all of them."""
 
-    on_split: Callable[[], None] | None = None
+    on_split: Callable[[Split], None] | None = None
     _rows: tuple[int, int] | None = None
     _plan: JobPlan | None = None
 
@@ -142,7 +142,7 @@ class ColumnJob(MRJob):
         yield from self._guarded(f"on {split}", self.map_split(split))
         self.increment_counter("millrace", "splits")
         if self.on_split is not None:
-            self.on_split()
+            self.on_split(split)
 
     def mapper_final(self) -> Iterator[Pair]:
         yield from self._guarded("after its last split", self.map_end())

@@ -26,13 +26,17 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from millrace.mapreduce.failures import describe
+
+if TYPE_CHECKING:
+    from millrace.data.split import Split
 
 PRELOAD = ("pyarrow.parquet", "millrace.data.jsonlines", "millrace.data.raw", "millrace.mapreduce.job")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 KEPT = {-1: 128 << 20, -3: 32 << 20}  # bytes, by M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
+TRIMMED = 16 << 20  # bytes of input after which a task gives back what it keeps: that takes some 15 ms
 HUGE_PAGES_OFF = 41  # PR_SET_THP_DISABLE
 
 
@@ -225,11 +229,15 @@ def run_task(task: Any, request: dict[str, Any], events: int) -> None:
         _limit_threads(request["threads"])
         task.sandbox(stdin, stdout, stderr)
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+        read = 0
 
-        def split_done() -> None:
+        def split_done(split: Split) -> None:
+            nonlocal read
             tell(events, {"split": request["task"]})
-            if trim is not None:  # glibc: else freed memory stays in ever more pieces, and a task grows by a half
+            read += split.size
+            if trim is not None and read >= TRIMMED:  # glibc: else what is kept falls into ever more pieces
                 trim(0)
+                read = 0
 
         task.on_split = split_done
         task.execute()
