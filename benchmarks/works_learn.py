@@ -152,6 +152,7 @@ def _scorers(bench: Bench, model: str) -> list[Contender]:
                 lambda: _remove(out),
                 share=share,
                 start=start if share < 1 else None,
+                once=True,
             )
         )
     return found
