@@ -17,9 +17,10 @@ import pyarrow.ipc
 
 from millrace.buffers import array_of, one_table
 from millrace.data.shard import complete_rows, sort_and_deduplicate
+from millrace.memory import release_unused
 from millrace.spec import Pipeline
 
-HELD = 64 << 20
+HELD = 32 << 20
 """Bytes of rows that are sorted at once; sorting takes several times as many."""
 SCRATCH_ROWS = 4096  # of a batch in a scratch file: the least that a merge holds of each run
 
@@ -54,9 +55,11 @@ def ordered(
                 folder = scratch.enter_context(tempfile.TemporaryDirectory(prefix="millrace-sort-", dir=Path.cwd()))
             runs.append(scratch.enter_context(contextlib.closing(_Run(Path(folder, f"{len(runs)}.arrow"), found))))
             del rows, found  # not to be held while the next rows are gathered
+            release_unused()
         for piece, merged in _merged(runs, pipeline, held // 2):
             yield piece, duplicates + merged
             duplicates = 0
+            release_unused()
 
 
 def _gathered(batches: Iterable[pa.RecordBatch], held: int) -> Iterator[tuple[pa.Table, bool]]:

@@ -103,9 +103,10 @@ class ShuffleWriter:
     def _flush(self) -> None:
         if not self.held:
             return
-        held, self.held, self.held_bytes = self.held, [], 0
+        held, self.held, self.held_bytes = self.held[::-1], [], 0
         runs: dict[int, list[pa.RecordBatch]] = {}
-        for ids, batch in held:
+        while held:  # one at a time, so that all rows aren't held twice
+            ids, batch = held.pop()
             order = np.argsort(ids, kind="stable")
             ids = ids[order]
             first = np.flatnonzero(np.diff(ids, prepend=ids[0] - 1))

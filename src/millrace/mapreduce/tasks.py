@@ -47,7 +47,7 @@ SERVER_ENV = {  # no threads before a fork, freed memory kept, and no slow detou
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "_RJEM_MALLOC_CONF": "background_thread:false",
     "SETUPTOOLS_USE_DISTUTILS": "stdlib",
-    "MIMALLOC_PURGE_DELAY": "-1",
+    "MIMALLOC_PURGE_DELAY": "500",
 }
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PRELOAD = ("pyarrow.parquet", "millrace.data.jsonlines", "millrace.data.raw", "millrace.mapreduce.job")
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 KEPT = {-1: 128 << 20, -3: 32 << 20}  # bytes, by M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
-TRIMMED = 16 << 20  # bytes of input after which a task gives back what it keeps: that takes some 15 ms
+RELEASED = 16 << 20  # bytes of input after which a task gives back what it freed
 HUGE_PAGES_OFF = 41  # PR_SET_THP_DISABLE
 
 
@@ -222,21 +222,22 @@ def _load_file(alias: str, file: str) -> Any:
 
 def run_task(task: Any, request: dict[str, Any], events: int) -> None:
     """Runs one task in this process: its own folder, environment, input and output."""
+    from millrace.memory import release_unused
+
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["folder"])
     with _handles(request) as (stdin, stdout, stderr):
         _limit_threads(request["threads"])
         task.sandbox(stdin, stdout, stderr)
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
         read = 0
 
         def split_done(split: Split) -> None:
             nonlocal read
             tell(events, {"split": request["task"]})
             read += split.size
-            if trim is not None and read >= TRIMMED:  # glibc: else what is kept falls into ever more pieces
-                trim(0)
+            if read >= RELEASED:
+                release_unused()
                 read = 0
 
         task.on_split = split_done
