@@ -41,6 +41,10 @@ def _work(bench: Bench, name: str, title: str, files: list[str], goal: Goal) -> 
     tasks = str(len(files))
     contenders = [
         Contender(MILLRACE, job("feature_stats", "-r", "local", "--pipeline", pipeline, "--tasks", tasks, *files)),
-        Contender("mrjob", peer("lines_mrjob.py", "-r", "local", "--jobconf", f"mapreduce.job.maps={tasks}", *files)),
+        Contender(
+            "mrjob",
+            peer("lines_mrjob.py", "-r", "local", "--jobconf", f"mapreduce.job.maps={tasks}", *files),
+            once=tasks > 1,
+        ),
     ]
     return Work(name, title, contenders, (goal,))

@@ -40,8 +40,11 @@ def fit(sample: str, path: str) -> None:
     features = VectorAssembler(inputCols=["scaled", *(f"{name}_hot" for name in LOW)], outputCol="features")
     # few rows and iterations, each a job or more: only scoring is measured, which takes as long whatever was learned
     classify = LogisticRegression(labelCol=LABEL, weightCol="weight", featuresCol="features", maxIter=10)
-    stages = [index, one_hot, means, impute, join, scale, features, classify]
-    Pipeline(stages=stages).fit(rows).write().overwrite().save(path)
+    # fitted in two steps: the means of many categories make plans that take long to compile, for each job anew
+    encode = Pipeline(stages=[index, one_hot, means]).fit(rows)
+    encoded = encode.transform(rows).cache()
+    learn = Pipeline(stages=[impute, join, scale, features, classify]).fit(encoded)
+    PipelineModel([*encode.stages, *learn.stages]).write().overwrite().save(path)
 
 
 def _double(name: str):
