@@ -44,7 +44,7 @@ def _work(bench: Bench, name: str, title: str, files: list[str], goal: Goal) -> 
         Contender(
             "mrjob",
             peer("lines_mrjob.py", "-r", "local", "--jobconf", f"mapreduce.job.maps={tasks}", *files),
-            once=tasks > 1,
+            once=len(files) > 1,
         ),
     ]
     return Work(name, title, contenders, (goal,))
