@@ -13,7 +13,6 @@ def session() -> SparkSession:
     return (
         SparkSession.builder.master(f"local[{cores}]")
         .config("spark.driver.memory", "8g")
-        .config("spark.driver.extraJavaOptions", "-XX:-DontCompileHugeMethods")  # what Spark generates may be long
         .config("spark.sql.shuffle.partitions", 4 * cores)
         .config("spark.ui.enabled", False)
         .config("spark.ui.showConsoleProgress", False)
