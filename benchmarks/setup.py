@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks.measure import CommandFailed
 from benchmarks.work import REPOSITORY, Bench
@@ -20,3 +21,9 @@ def run_setup(bench: Bench, command: Sequence[str], variables: Mapping[str, str]
     if done.returncode:
         raise CommandFailed(f"{' '.join(command)}\nended with status {done.returncode}:\n{done.stderr[-1500:]}")
     return done.stdout
+
+
+def run_setups(bench: Bench, commands: Sequence[Sequence[str]]) -> None:
+    """Run commands that don't need each other side by side, as `run_setup` runs one. Raises CommandFailed."""
+    with ThreadPoolExecutor(len(commands)) as threads:
+        list(threads.map(lambda command: run_setup(bench, command), commands))

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.data import make_data, make_days
 from benchmarks.measure import measure
 from benchmarks.pipelines import CHECK, night_pipeline, write_pipeline
-from benchmarks.setup import run_setup
+from benchmarks.setup import run_setup, run_setups
 from benchmarks.work import MILLRACE, REPOSITORY, Bench, Contender, Goal, Outcome, Work, millrace
 from benchmarks.works_shard import stage_seconds
 
@@ -53,7 +53,7 @@ def window(bench: Bench) -> Work:
         raw[who] = sum(Path(path).stat().st_size for path in files)
         more = f"window: {DAYS}d\n"
         write_pipeline(bench.pipelines, name, night_pipeline(name, files, more))
-        run_setup(bench, millrace("run", name, "--until", "stats"))
+    run_setups(bench, [millrace("run", name, "--until", "stats") for name in names.values()])
     start = _bytes_read(bench, _drift(names["start"]), "window_start")
     contenders = []
     for who in (MILLRACE, FEW):
