@@ -74,7 +74,7 @@ class Contender:
     start: Sequence[str] | None = None
     """With `share`: the command over next to nothing; only the seconds beyond its own are divided."""
     once: bool = False
-    """One run is enough: it is far from the fastest."""
+    """One run is enough: it is far from the fastest, or bytes are judged, not seconds."""
 
 
 @dataclass(frozen=True)
