@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.data import make_data, make_days
 from benchmarks.measure import measure
 from benchmarks.pipelines import CHECK, night_pipeline, write_pipeline
-from benchmarks.setup import run_setup, run_setups
+from benchmarks.setup import run_setups
 from benchmarks.work import MILLRACE, REPOSITORY, Bench, Contender, Goal, Outcome, Work, millrace
 from benchmarks.works_shard import stage_seconds
 
