@@ -1,4 +1,4 @@
-"""A home and a folder of pipeline files for whole runs, one for all of them: each has a name of its own."""
+"""A home and a folder of pipeline files for whole runs; each module has its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The current folder, with `MILLRACE_HOME` and `MILLRACE_PIPELINES` inside."""
     folder = tmp_path_factory.mktemp("realdata")
