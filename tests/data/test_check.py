@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from millrace.data.check import CheckState, violations
@@ -72,7 +72,12 @@ def merged(*states: CheckState) -> bytes:
     return whole.to_bytes()
 
 
+def rows_with_x(*numbers: float | None) -> list[dict[str, Any]]:
+    return [{"n": None, "x": number, "s": None, "t": None, "b": None} for number in numbers]
+
+
 @given(ROWS, ROWS, ROWS)
+@example([], rows_with_x(*range(9, 21)), rows_with_x(None, None, *range(9)))  # one more than the sample holds
 @settings(max_examples=12, deadline=None)
 def test_merging_is_associative_commutative_and_split_invariant(a: list, b: list, c: list) -> None:
     whole = state_of(a + b + c).to_bytes()

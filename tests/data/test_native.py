@@ -18,7 +18,7 @@ from millrace.data.clean import Cleaner
 from millrace.data.clean_plan import CleanPlan
 from millrace.data.convert import convert
 from millrace.data.encoding import encode, kind_of
-from millrace.data.hashing import hash_texts
+from millrace.data.hashing import hash_rows, hash_texts
 from millrace.data.raw import Split, read_split
 from millrace.data.records import Dialect, scan
 from millrace.data.sketches import Distinct
@@ -195,6 +195,34 @@ def test_numbers_are_encoded_as_without_kernels(data: st.DataObject, start: int)
     assert found.values.equals(plain.values)
     assert found.hashes is not None
     assert found.hashes.tolist() == hash_keys(name, plain.values.to_pylist()).tolist()
+
+
+FIELDS: dict[pa.DataType, st.SearchStrategy[Any]] = {
+    pa.bool_(): st.booleans(),
+    pa.int8(): st.integers(-128, 127),
+    pa.uint64(): st.integers(0, 2**64 - 1),
+    pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float32(): st.floats(width=32),
+    pa.float64(): st.floats() | st.just(-0.0),
+    pa.timestamp("s"): st.integers(0, 2**33),
+    pa.date32(): st.integers(-1000, 2**20),
+    pa.string(): st.text(max_size=40),
+    pa.dictionary(pa.int32(), pa.string()): st.sampled_from(["", "a", "bc"]),
+    pa.dictionary(pa.int8(), pa.int64()): st.integers(0, 3),
+    pa.null(): st.none(),
+}
+
+
+@given(st.data(), st.integers(0, 3))
+@settings(deadline=None)
+def test_rows_have_the_specified_hashes(data: st.DataObject, start: int) -> None:
+    rows = data.draw(st.integers(0, 40))
+    kinds = data.draw(st.lists(st.sampled_from(list(FIELDS)), max_size=4))
+    cells = [data.draw(st.lists(st.none() | FIELDS[kind], min_size=rows, max_size=rows)) for kind in kinds]
+    columns = [pa.array(each, kind)[start:] for each, kind in zip(cells, kinds, strict=True)]
+    batch = pa.RecordBatch.from_arrays(columns, [str(place) for place in range(len(columns))])
+    found = hash_rows(batch, batch.schema.names)
+    assert found.tolist() == without_kernels(lambda: hash_rows(batch, batch.schema.names)).tolist()
 
 
 def test_many_distinct_values() -> None:

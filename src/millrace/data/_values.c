@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GOLDEN 0x9E3779B97F4A7C15ULL
+
 static inline uint64_t fmix64(uint64_t h) {
     h ^= h >> 33;
     h *= 0xFF51AFD7ED558CCDULL;
@@ -150,7 +152,7 @@ typedef struct {
 static inline uint64_t hash_of(const Values *v, int64_t i) {
     if (v->numbers == NULL) return xxh64(v->data + v->offsets[i], v->offsets[i + 1] - v->offsets[i]);
     uint64_t bits = v->floats && v->numbers[i] == 1ULL << 63 ? 0 : v->numbers[i]; /* -0.0 is 0.0 */
-    return fmix64(bits + 0x9E3779B97F4A7C15ULL);
+    return fmix64(bits + GOLDEN);
 }
 
 static inline int same_text(const Values *v, int64_t i, int64_t j) {
@@ -261,10 +263,58 @@ static PyObject *py_registers(PyObject *self, PyObject *args) {
     return found;
 }
 
+/* ---- rows ---- */
+
+#define NULL_HASH 0xA0761D6478BD642FULL
+
+enum { HASHES, INTEGERS, FLOATS };
+
+static inline uint64_t float_bits(uint64_t bits) {
+    double number;
+    memcpy(&number, &bits, 8);
+    if (number != number) return 0x7FF8000000000000ULL; /* one NaN */
+    return number == 0 ? 0 : bits;                      /* -0.0 is 0.0 */
+}
+
+/* fold(hashes of rows, to be changed; numbers or hashes of one more field, of 8 bytes each; its validity or None, and
+   where that begins; which of the three) */
+static PyObject *py_fold(PyObject *self, PyObject *args) {
+    Py_buffer rows, values, valid = {0};
+    PyObject *valid_object;
+    Py_ssize_t offset;
+    int kind;
+    if (!PyArg_ParseTuple(args, "w*y*Oni", &rows, &values, &valid_object, &offset, &kind)) return NULL;
+    PyObject *found = NULL;
+    uint64_t *row = rows.buf;
+    const uint64_t *value = values.buf;
+    int64_t count = rows.len / 8;
+    if (values.len < rows.len) {
+        PyErr_SetString(PyExc_ValueError, "fewer values than rows");
+        goto end;
+    }
+    if (valid_object != Py_None && PyObject_GetBuffer(valid_object, &valid, PyBUF_SIMPLE) < 0) goto end;
+    Py_BEGIN_ALLOW_THREADS
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t field = value[i];
+        if (kind == FLOATS) field = float_bits(field);
+        if (kind != HASHES) field = fmix64(field + GOLDEN);
+        if (!valid_at(valid.buf, offset + i)) field = NULL_HASH;
+        row[i] = fmix64(row[i] ^ field);
+    }
+    Py_END_ALLOW_THREADS
+    found = Py_NewRef(Py_None);
+end:
+    PyBuffer_Release(&rows);
+    PyBuffer_Release(&values);
+    if (valid.obj) PyBuffer_Release(&valid);
+    return found;
+}
+
 static PyMethodDef methods[] = {
     {"xxh64", py_xxh64, METH_VARARGS, NULL},
     {"encode", py_encode, METH_VARARGS, NULL},
     {"registers", py_registers, METH_VARARGS, NULL},
+    {"fold", py_fold, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of
 from millrace.data.check_masks import Judged
 from millrace.data.expectations import Domain
 
@@ -55,7 +57,8 @@ class RowState:
         whole = pa.concat_tables([self.sample, rows.cast(self.sample.schema)])
         summed = whole.group_by(names).aggregate([("count", "sum")]).rename_columns([*names, "count"])
         ordered = summed.sort_by([(name, "ascending") for name in names])
-        self.sample = ordered.slice(0, SAMPLE).combine_chunks()
+        # taken, not sliced: a slice keeps what lies behind it, and equal states would give other bytes
+        self.sample = ordered.take(array_of(np.arange(min(SAMPLE, ordered.num_rows)))).combine_chunks()
 
     def values(self, domain: Domain) -> list[tuple[Any, int]]:
         """The sample: a value (a list for a pair, a dict for several columns) and its count."""

@@ -37,7 +37,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from millrace.buffers import array_of, without_dictionary
+from millrace.buffers import array_of, flags, stored_numbers, without_dictionary
 from millrace.data import native
 from millrace.errors import InputError
 
@@ -96,8 +96,14 @@ def hash_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> Hashe
     """
     row = np.zeros(batch.num_rows, np.uint64)
     for name in columns:
-        row ^= _hash_field(batch.column(name))
-        row = fmix64(row)
+        field = batch.column(name)
+        field = field if pa.types.is_dictionary(field.type) or isinstance(field, pa.Array) else _whole(field)
+        if not native.available():
+            row = fmix64(row ^ _hash_field(field))
+        elif _is_text(field.type) or pa.types.is_dictionary(field.type) or pa.types.is_decimal(field.type):
+            native.fold(row, _hash_field(field))
+        else:
+            native.fold(row, _wide(field))
     return row
 
 
@@ -176,7 +182,9 @@ def _encode(array: pa.Array | pa.ChunkedArray) -> tuple[npt.NDArray[np.int64] | 
         found, first, _ = native.encode(array)
         return found.astype(np.int64), array.take(array_of(first))
     encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-    places = encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
+    places = stored_numbers(encoded.indices.cast(pa.int64())).copy()
+    if encoded.indices.null_count:
+        places[flags(encoded.indices.is_null())] = -1
     return places, encoded.dictionary
 
 
@@ -187,15 +195,13 @@ def _whole(array: pa.ChunkedArray) -> pa.Array:
 def _spread(places: npt.NDArray[np.int64] | None, hashes: Hashes, values: pa.Array) -> Hashes:
     """One hash per row from one hash per distinct value; the last place, -1, is null's."""
     if values.null_count:
-        hashes[values.is_null().to_numpy(zero_copy_only=False)] = NULL_HASH
+        hashes[flags(values.is_null())] = NULL_HASH
     if places is None:
         return hashes
     return np.append(hashes, np.uint64(NULL_HASH))[places]
 
 
 def _hash_field(array: pa.Array | pa.ChunkedArray) -> Hashes:
-    if isinstance(array, pa.ChunkedArray) and not pa.types.is_dictionary(array.type):
-        array = _whole(array)
     kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
     if _is_text(kind) or pa.types.is_decimal(kind) or pa.types.is_dictionary(array.type):
         places, values = _encode(array)
@@ -216,31 +222,31 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _mixed(array: pa.Array) -> Hashes:
-    return fmix64(value_bits(array) + np.uint64(GOLDEN))
+    """The hashes of numbers, booleans and times; anything where they are null."""
+    wide = _wide(array)
+    numbers = stored_numbers(wide)
+    if pa.types.is_floating(wide.type):
+        numbers = numbers + 0.0  # -0.0 + 0.0 is 0.0
+        numbers[np.isnan(numbers)] = np.nan
+    return fmix64(numbers.view(np.uint64) + np.uint64(GOLDEN))
 
 
-def value_bits(array: pa.Array) -> Hashes:
-    """The 64-bit pattern of every number, boolean or time (see above); 0 where null. Always a fresh array."""
+def _wide(array: pa.Array) -> pa.Array:
+    """Numbers, booleans and times as the 64-bit numbers whose bits are hashed (see above)."""
     kind = array.type
     if pa.types.is_null(kind):
-        return np.zeros(len(array), np.uint64)
+        return pa.nulls(len(array), pa.int64())
     if pa.types.is_floating(kind):
-        numbers = array.cast(pa.float64()).fill_null(0.0).to_numpy(zero_copy_only=False) + 0.0  # -0.0 + 0.0 is 0.0
-        numbers[np.isnan(numbers)] = np.nan
-        return numbers.view(np.uint64)
+        return array.cast(pa.float64())
     if pa.types.is_timestamp(kind):
-        array = _naive_micros(array).cast(pa.int64())
-    elif pa.types.is_date(kind):
-        array = array.cast(pa.date32()).cast(pa.int32())
-    elif pa.types.is_uint64(kind):
-        return array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.uint64)
-    elif not (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
-        raise InputError(
-            "values of this type have no hash", expected="a number, string, boolean or time", found=str(kind)
-        )
-    if pa.types.is_boolean(kind):
-        return array.fill_null(False).to_numpy(zero_copy_only=False).astype(np.uint64)
-    return array.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64).view(np.uint64)
+        return _naive_micros(array).cast(pa.int64())
+    if pa.types.is_date(kind):
+        return array.cast(pa.date32()).cast(pa.int32()).cast(pa.int64())
+    if pa.types.is_uint64(kind):
+        return array.view(pa.int64())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return array.cast(pa.int64())
+    raise InputError("values of this type have no hash", expected="a number, string, boolean or time", found=str(kind))
 
 
 def _naive_micros(array: pa.Array) -> pa.Array:

@@ -40,6 +40,9 @@ CODES = {
     pa.string(): 7,
 }
 
+_HASHES, _INTEGERS, _FLOATS = range(3)
+"""What `fold` takes."""
+
 
 def available() -> bool:
     """Whether the kernels are there, and this machine's numbers are as they expect them."""
@@ -152,6 +155,17 @@ def hash_texts(text: pa.Array) -> npt.NDArray[np.uint64]:
     _, offsets, data = text.buffers()
     used = offsets.slice(4 * text.offset, 4 * (len(text) + 1))
     return np.frombuffer(kernels.xxh64(used, data if data is not None else b""), np.uint64).copy()  # to be written to
+
+
+def fold(rows: npt.NDArray[np.uint64], field: pa.Array | npt.NDArray[np.uint64]) -> None:
+    """Adds one more field to the hashes of rows (`hash_rows`), in place: int64, binary64, or hashes of its values."""
+    if not isinstance(field, pa.Array):
+        kernels.fold(rows, np.ascontiguousarray(field), None, 0, _HASHES)
+    elif len(field):
+        valid, numbers = field.buffers()
+        kind = _FLOATS if pa.types.is_floating(field.type) else _INTEGERS
+        used = numbers.slice(8 * field.offset, 8 * len(field))
+        kernels.fold(rows, used, valid if field.null_count else None, field.offset, kind)
 
 
 def registers(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint8]:
