@@ -11,7 +11,6 @@ import time
 
 from millrace import script
 from millrace.mapreduce import local  # noqa: F401 - loaded before the clock starts
-from millrace.mapreduce.tasks import FRAMES
 from millrace.mapreduce.taskserver import PRELOAD
 from millrace.stages import by_hand  # noqa: F401 - so is this
 
@@ -22,7 +21,7 @@ def main() -> None:
     names = {"feature_stats": "FeatureStats", "score": "Score", "clean": "Clean"}
     job = getattr(importlib.import_module(f"mrjobs.{name}"), names[name])
     for each in (*PRELOAD, *job.preload):
-        if each not in FRAMES:  # they start threads, and the task server is a fork
+        if each not in ("pandas", "polars"):  # they start threads, and the task server is a fork
             importlib.import_module(each)
     started = time.perf_counter()
     script.run_script(job)

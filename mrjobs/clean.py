@@ -45,7 +45,7 @@ TABLES = ("clean", "quarantine")
 class Clean(ColumnJob):
     """Cleans each split by itself; see the module for what it reads and emits."""
 
-    preload = ("pandas", "polars")
+    preload = ("polars",)
 
     @cached_property
     def cleaner(self) -> Cleaner:

@@ -57,7 +57,7 @@ def sharded_schema(pipeline: Pipeline) -> pa.Schema:
 class CleanRows(ColumnJob):
     """A job whose splits are parts of the clean table, or raw files that it cleans first."""
 
-    preload = ("pandas", "polars")
+    preload = ("polars",)
 
     @cached_property
     def cleaner(self) -> Cleaner | None:

@@ -50,6 +50,15 @@ def array_of(values: npt.NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(stored)])
 
 
+def everywhere(flag: bool, rows: int) -> pa.BooleanArray:
+    """One truth value in many rows.
+
+    >>> everywhere(True, 2).to_pylist()
+    [True, True]
+    """
+    return array_of(np.full(rows, flag))
+
+
 def without_dictionary(values: pa.Array) -> pa.Array:
     """The values of an array, dictionary-encoded or not, one by one.
 
@@ -103,6 +112,15 @@ def repeated(text: str | None, count: int) -> pa.StringArray:
     cell = text.encode()
     offsets = np.arange(count + 1, dtype=np.int32) * len(cell)
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(cell * count))
+
+
+def no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """A batch without rows.
+
+    >>> no_rows(pa.schema([("a", pa.int8())])).num_rows
+    0
+    """
+    return pa.RecordBatch.from_arrays([pa.nulls(0, kind) for kind in schema.types], schema=schema)
 
 
 def scalar(value: bool | int | float | str) -> pa.Scalar:

@@ -16,7 +16,7 @@ import click
 from millrace import __version__
 from millrace.errors import MillraceError, WorkError
 from millrace.quick_start import quick_start
-from millrace.stage_names import JOBS, STAGES, WITH_FRAMES
+from millrace.stage_names import FRAMES, JOBS, STAGES
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 TRACEBACK = "MILLRACE_TRACEBACK"
@@ -143,7 +143,7 @@ def run(
     name: str, date: str | None, first: str | None, last: str | None, profile: str | None, as_json: bool, **options: Any
 ) -> None:
     """Run the stages of pipeline NAME without Airflow."""
-    from millrace.mapreduce.tasks import FRAMES, prestart
+    from millrace.mapreduce.tasks import prestart
     from millrace.mapreduce.taskserver import threads
     from millrace.profiles import load_profile
     from millrace.stages import open_run, run_stages
@@ -153,7 +153,7 @@ def run(
     runner = options["runner"] or load_profile(profile).runner
     needed = [JOBS[stage] for stage in asked if stage in JOBS]
     if runner == "local" and needed:
-        frames = () if set(asked).isdisjoint(WITH_FRAMES) else FRAMES
+        frames = [name for stage in asked for name in FRAMES.get(stage, ())]
         prestart(fork=threads() == 1, preload=[*needed, *frames])  # a fork of a process with threads might hang
     opened = open_run(name, date, profile=profile, options=options, say=say)
     click.secho(f"{opened.pipeline.name} {opened.date}", bold=True, err=True)

@@ -15,4 +15,5 @@ JOBS = {
     "score": "mrjobs.score",
 }
 """The stages that start map tasks, and the module that these are of."""
-WITH_FRAMES = ("check", "clean", "shard", "score")  # those with tasks that use Polars or pandas
+FRAMES = {"check": ["pandas"], "clean": ["polars"], "shard": ["polars"], "score": ["pandas", "polars"]}
+"""What the tasks of a stage take long to import."""

@@ -330,6 +330,6 @@ def test_the_next_job_finds_the_server_warm(splits: list[Split]) -> None:
 
 
 def test_a_server_that_nothing_asked_ends_at_once_though_it_imports() -> None:
-    server = tasks_module.TaskServer(preload=tasks_module.FRAMES)
+    server = tasks_module.TaskServer(preload=["pandas", "polars"])
     server.close()
     assert server.process.wait() == -signal.SIGKILL

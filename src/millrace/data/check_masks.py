@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import without_dictionary
+from millrace.buffers import everywhere, null_scalar, scalar, without_dictionary
 from millrace.data.check_condition import parse_condition
 from millrace.data.check_text import matches, parses_as_json, parses_as_time
 from millrace.data.expectations import columns_of, moment
@@ -43,7 +43,7 @@ def judge(batch: pa.RecordBatch, expectation: Expectation) -> Judged:
     domain = domain_mask(batch, arguments.get("row_condition"))
     columns = [batch.column(name) for name in columns_of(expectation)]
     considered = pc.and_(domain, consider(columns, expectation))
-    expected = pc.fill_null(MASKS[expectation.expect](columns, arguments), False)
+    expected = pc.coalesce(MASKS[expectation.expect](columns, arguments), scalar(False))
     return Judged(domain, considered, pc.and_not(considered, expected))
 
 
@@ -70,7 +70,7 @@ def _plain(column: pa.Array) -> pa.Array:
     kind = column.type
     if pa.types.is_floating(kind):
         wide = column.cast(pa.float64())
-        return pc.add(pc.if_else(pc.is_nan(wide), pa.scalar(None, pa.float64()), wide), 0.0)
+        return pc.add(pc.if_else(pc.is_nan(wide), null_scalar(pa.float64()), wide), scalar(0.0))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return column.cast(pa.timestamp("us"))
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
@@ -85,7 +85,7 @@ def domain_mask(batch: pa.RecordBatch, row_condition: str | None) -> pa.BooleanA
     integers and booleans compare as unknown.
     """
     if row_condition is None:
-        return pa.repeat(pa.scalar(True), batch.num_rows)
+        return everywhere(True, batch.num_rows)
     condition = parse_condition(row_condition)
     assert condition is not None, row_condition  # validated with the pipeline file
     column = batch.column(condition.column)
@@ -102,19 +102,19 @@ def domain_mask(batch: pa.RecordBatch, row_condition: str | None) -> pa.BooleanA
     null_meets = condition.operator == "!=" and not (
         pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)
     )
-    return pc.fill_null(kernel(*_alike(column, literal(condition.value, column.type))), null_meets)
+    return pc.coalesce(kernel(*_alike(column, literal(condition.value, column.type))), scalar(null_meets))
 
 
 def consider(columns: Sequence[pa.Array], expectation: Expectation) -> pa.BooleanArray:
     """Rows that count: those with a value (one column), or as `ignore_row_if` says (several)."""
     if expectation.expect in ("column_values_to_not_be_null", "column_values_to_be_null"):
-        return pa.repeat(pa.scalar(True), len(columns[0]))
+        return everywhere(True, len(columns[0]))
     valid = [column.is_valid() for column in columns]
     ignore = expectation.arguments.get("ignore_row_if") or _IGNORE.get(
         len(columns) if "pair" in expectation.expect else 0
     )
     if ignore in ("neither", "never") and len(columns) > 1:
-        return pa.repeat(pa.scalar(True), len(columns[0]))
+        return everywhere(True, len(columns[0]))
     if ignore in ("both_values_are_missing", "all_values_are_missing") and len(columns) > 1:
         return reduce(pc.or_, valid)
     return reduce(pc.and_, valid)
@@ -182,7 +182,7 @@ def _matches_list(columns: Sequence[pa.Array], arguments: Mapping[str, Any]) -> 
 
 def _pair_in_set(columns: Sequence[pa.Array], arguments: Mapping[str, Any]) -> pa.BooleanArray:
     """One comparison of both columns per pair of the set; a missing value matches a null of the pair."""
-    found = pa.repeat(pa.scalar(False), len(columns[0]))
+    found = everywhere(False, len(columns[0]))
     for pair in arguments["value_pairs_set"]:
         found = pc.or_(found, reduce(pc.and_, map(_is_value, columns, pair)))
     return found
@@ -192,21 +192,19 @@ def _is_value(column: pa.Array, value: object) -> pa.BooleanArray:
     if value is None:
         return column.is_null()
     wanted = members([value], column.type)
-    return pc.is_in(column, wanted) if len(wanted) else pa.repeat(pa.scalar(False), len(column))
+    return pc.is_in(column, wanted) if len(wanted) else everywhere(False, len(column))
 
 
 def _all_equal(columns: Sequence[pa.Array]) -> pa.BooleanArray:
     first = columns[0]
-    same = [pc.fill_null(pc.equal(*_alike(first, other)), False) for other in columns[1:]]
+    same = [pc.coalesce(pc.equal(*_alike(first, other)), scalar(False)) for other in columns[1:]]
     both = [pc.and_(first.is_null(), other.is_null()) for other in columns[1:]]
-    return reduce(
-        pc.and_, [pc.or_(*each) for each in zip(same, both, strict=True)], pa.repeat(pa.scalar(True), len(first))
-    )
+    return reduce(pc.and_, [pc.or_(*each) for each in zip(same, both, strict=True)], everywhere(True, len(first)))
 
 
 def _all_differ(columns: Sequence[pa.Array]) -> pa.BooleanArray:
     """No two columns of a row are equal; two missing values are equal."""
-    differ = pa.repeat(pa.scalar(True), len(columns[0]))
+    differ = everywhere(True, len(columns[0]))
     for place, one in enumerate(columns):
         for other in columns[place + 1 :]:
             differ = pc.and_not(differ, _all_equal([one, other]))
@@ -221,7 +219,7 @@ def _sum_equal(columns: Sequence[pa.Array], arguments: Mapping[str, Any]) -> pa.
 
 def _is_text(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.BooleanArray:
     """Of text columns: Great Expectations looks at each value's Python type there."""
-    return pa.repeat(pa.scalar("str" in names), len(columns[0]))
+    return everywhere("str" in names, len(columns[0]))
 
 
 Mask = Callable[[Sequence[pa.Array], Mapping[str, Any]], pa.BooleanArray]

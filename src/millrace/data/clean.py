@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
-from millrace.buffers import array_of, flags, text_array
+from millrace.buffers import array_of, flags, repeated, scalar, text_array
 from millrace.data.check import violations
 from millrace.data.check_masks import columns_read
 from millrace.data.clean_column import ColumnCleaner, Found
@@ -139,13 +139,13 @@ class Cleaner:
         """The interval of every row, and that of unreadable rows; rejects rows whose time names none."""
         source, rows = self.pipeline.source, found.rows
         if source.interval == "none":
-            return pa.repeat(ALL, rows), ALL
+            return repeated(ALL, rows), ALL
         named = name_intervals(found.typed[source.time], source.interval) if source.time else None
         if split.interval is not None:
             if named is not None and source.late_rows == "quarantine":
-                late = pc.and_(pc.not_equal(named, split.interval), pc.not_equal(named, UNKNOWN))
+                late = pc.and_(pc.not_equal(named, scalar(split.interval)), pc.not_equal(named, scalar(UNKNOWN)))
                 found.reject(source.time, "other_interval", f"a time in {split.interval}", late)
-            return pa.repeat(split.interval, rows), split.interval
+            return repeated(split.interval, rows), split.interval
         if named is None:
             raise InputError(
                 "a file belongs to no data interval",
@@ -153,7 +153,7 @@ class Cleaner:
                 found=split.path,
                 hint="rename it, or give `source.time`",
             )
-        found.reject(source.time, "no_interval", "a time", pc.equal(named, UNKNOWN))
+        found.reject(source.time, "no_interval", "a time", pc.equal(named, scalar(UNKNOWN)))
         return named, UNKNOWN
 
     def _part(
@@ -166,7 +166,7 @@ class Cleaner:
         rejected: pa.Table,
     ) -> Cleaned:
         """The rows of one interval."""
-        inside = flags(pc.equal(intervals, name))
+        inside = flags(pc.equal(intervals, scalar(name)))
         stays = kept & inside
         columns = [found.typed[column] for column in self.kept]
         if not stays.all():
@@ -177,7 +177,7 @@ class Cleaner:
         row_ids = array_of(hash_rows(batch, self.kept).view(np.int64))
         path = pa.DictionaryArray.from_arrays(array_of(np.zeros(rows, np.int32)), text_array([split.path]))
         batch = pa.RecordBatch.from_arrays([*columns, row_ids, path], self.schema.names)
-        part = rejected.filter(pc.equal(rejected[DATA_INTERVAL], name))
+        part = rejected.filter(pc.equal(rejected[DATA_INTERVAL], scalar(name)))
         unreadable = part.num_rows - int((inside & ~kept).sum())
         counts = Counts(
             rows_in=int(inside.sum()) + unreadable,
@@ -190,9 +190,9 @@ class Cleaner:
 
 def _reasons(rejected: pa.Table) -> dict[str, int]:
     """Quarantined rows by column and rule: ``fare:range``, ``ragged``."""
-    grouped = rejected.group_by(["column", "rule"]).aggregate([([], "count_all")]).to_pylist()
-    named = [(f"{row['column']}:{row['rule']}" if row["column"] else row["rule"], row["count_all"]) for row in grouped]
-    return dict(sorted(named))
+    rules = rejected.column("rule")
+    names = pc.coalesce(pc.binary_join_element_wise(rejected.column("column"), rules, scalar(":")), rules)
+    return dict(sorted((each["values"], each["counts"]) for each in pc.value_counts(names).to_pylist()))
 
 
 def _added(mine: dict[str, int], other: dict[str, int]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import flags, without_dictionary
+from millrace.buffers import flags, null_scalar, scalar, text_array, without_dictionary
 from millrace.data.clean_limits import Range, allowed_values, make_range, not_allowed, rule_range
 from millrace.data.clean_plan import ColumnPlan, with_plan
 from millrace.data.clean_rejects import Mask, Rejection
@@ -85,7 +85,7 @@ class ColumnCleaner:
             ("outliers", make_range(self.column, plan.low, plan.high, name)),
         ]
         self.value = None if plan.fill is None else self._typed([plan.fill])[0]
-        self.group_names = pa.array(list(plan.groups), pa.string())
+        self.group_names = text_array(plan.groups)
         self.group_values = self._typed(list(plan.groups.values()))
 
     def read(self, found: Found) -> None:
@@ -136,7 +136,7 @@ class ColumnCleaner:
             after = step(before)
             different = _differ(before, after)
             if pc.any(different).as_py():
-                found.change(self.name, rule, pc.fill_null(different.take(encoded.indices), False))
+                found.change(self.name, rule, pc.coalesce(different.take(encoded.indices), scalar(False)))
                 values = after.take(encoded.indices)
         return values
 
@@ -167,7 +167,7 @@ class ColumnCleaner:
         found.change(self.name, rule, outside)
         if self.rule.on_violation == "clip" and clip is not None:
             return clip(values)
-        return pc.if_else(outside, pa.scalar(None, values.type), values)
+        return pc.if_else(outside, null_scalar(values.type), values)
 
     def _allowed_text(self) -> str:
         assert self.allowed is not None
@@ -177,9 +177,9 @@ class ColumnCleaner:
     def _typed(self, texts: list[str]) -> pa.Array:
         """Fill values in the column's type: they are numbers, words or ISO times whatever the column's formats are."""
         column = self.column.model_copy(update={"formats": None})
-        values, invalid = convert_column(pa.array(texts, pa.string()), column)
+        values, invalid = convert_column(text_array(texts), column)
         if pc.any(invalid).as_py():
-            wrong = pa.array(texts, pa.string()).filter(invalid)[0].as_py()
+            wrong = text_array(texts).filter(invalid)[0].as_py()
             raise RequestError(f"clean.{self.name}.missing", expected=f"a {self.column.type}", found=repr(wrong))
         assert values.type == TYPES[self.column.type]
         return values
@@ -190,5 +190,5 @@ def _plain(values: pa.Array) -> pa.Array:
 
 
 def _differ(before: pa.Array, after: pa.Array) -> pa.BooleanArray:
-    changed = pc.fill_null(pc.not_equal(before, after), False)
+    changed = pc.coalesce(pc.not_equal(before, after), scalar(False))
     return pc.or_(changed, pc.xor(pc.is_null(before), pc.is_null(after)))

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import array_of, everywhere, scalar, text_array
 from millrace.data.convert import TYPES, convert_column
 from millrace.errors import RequestError
 from millrace.spec import CleanRule, Column
@@ -26,12 +27,12 @@ class Range:
 
     def outside(self, values: pa.Array) -> pa.BooleanArray:
         """True where a value lies below `low` or above `high`; false for null."""
-        mask = pa.repeat(False, len(values))
+        mask = everywhere(False, len(values))
         if self.low is not None:
             mask = pc.less(values, self.low)
         if self.high is not None:
             mask = pc.or_(mask, pc.greater(values, self.high))
-        return pc.fill_null(mask, False)
+        return pc.coalesce(mask, scalar(False))
 
     def clip(self, values: pa.Array) -> pa.Array:
         """Values below `low` as `low`, above `high` as `high`."""
@@ -76,9 +77,9 @@ def allowed_values(column: Column, rule: CleanRule, name: str) -> pa.Array | Non
     if rule.values is None:
         return None
     texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in rule.values]
-    values, invalid = convert_column(pa.array(texts, pa.string()), column)
+    values, invalid = convert_column(text_array(texts), column)
     if pc.any(invalid).as_py():
-        wrong = pa.array(texts).filter(invalid).to_pylist()
+        wrong = text_array(texts).filter(invalid).to_pylist()
         raise RequestError(f"clean.{name}.values", expected=f"values of type {column.type}", found=", ".join(wrong))
     return values
 
@@ -97,13 +98,13 @@ def _bound(column: Column, bound: float | str | None, name: str, *, upper: bool)
         return None
     kind = TYPES[column.type]
     if pa.types.is_string(kind):
-        return pa.scalar(str(bound))
+        return scalar(str(bound))
     if pa.types.is_temporal(kind) and isinstance(bound, str):
         iso = column.model_copy(update={"formats": ["iso"]})
-        moment = convert_column(pa.array([bound]), iso)[0][0]
+        moment = convert_column(text_array([bound]), iso)[0][0]
         if moment.is_valid:
             whole_day = upper and pa.types.is_timestamp(kind) and len(bound.strip()) == 10
-            return pa.scalar(moment.value + LAST_MOMENT, kind) if whole_day else moment
+            return scalar(moment.value + LAST_MOMENT).cast(kind) if whole_day else moment
     elif (pa.types.is_integer(kind) or pa.types.is_floating(kind)) and not isinstance(bound, bool):
         try:
             return _number(float(bound) if isinstance(bound, str) else bound, kind, upper=upper)
@@ -117,9 +118,9 @@ def _number(bound: float, kind: pa.DataType, *, upper: bool) -> pa.Scalar | None
     if math.isnan(bound):
         raise ValueError("a bound can't be nan")
     if pa.types.is_floating(kind):
-        return None if math.isinf(bound) and (bound > 0) == upper else pa.scalar(float(bound), kind)
-    limits = np.iinfo(kind.to_pandas_dtype())
+        return None if math.isinf(bound) and (bound > 0) == upper else scalar(float(bound)).cast(kind)
+    limits = np.iinfo(str(kind))
     if (bound >= limits.max) if upper else (bound <= limits.min):
         return None
     whole = math.floor(bound) if upper else math.ceil(bound)
-    return pa.scalar(max(limits.min, min(limits.max, whole)), kind)
+    return array_of(np.array([max(limits.min, min(limits.max, whole))], str(kind)))[0]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of, without_dictionary
+from millrace.buffers import array_of, repeated, scalar, text_array, without_dictionary
 from millrace.data.hashing import canonical_text
 from millrace.data.split import RawBatch
 
@@ -95,29 +95,29 @@ def quarantine(
             pieces.append(
                 _table(
                     row=raw.rows.take(rows),
-                    source_file=pa.repeat(path, len(inside)),
-                    column=pa.repeat(pa.scalar(rejection.column, pa.string()), len(inside)),
-                    rule=pa.repeat(rejection.rule, len(inside)),
+                    source_file=repeated(path, len(inside)),
+                    column=repeated(rejection.column, len(inside)),
+                    rule=repeated(rejection.rule, len(inside)),
                     reason=_reason(rejection, value),
                     value=value,
                     record=records.take(chosen),
                     data_interval=intervals.take(rows),
                 )
             )
-    return pa.concat_tables(pieces).sort_by("row") if pieces else QUARANTINE.empty_table()
+    return pa.concat_tables(pieces).sort_by("row") if pieces else pa.Table.from_batches([], QUARANTINE)
 
 
 def _bad_rows(raw: RawBatch, path: str, interval: str) -> pa.Table:
     count = len(raw.bad)
     return _table(
-        row=pa.array([bad.row for bad in raw.bad], pa.int64()),
-        source_file=pa.repeat(path, count),
+        row=array_of(np.array([bad.row for bad in raw.bad], np.int64)),
+        source_file=repeated(path, count),
         column=pa.nulls(count, pa.string()),
-        rule=pa.array([bad.reason for bad in raw.bad], pa.string()),
-        reason=pa.array([BAD_ROWS.get(bad.reason, bad.reason) for bad in raw.bad], pa.string()),
+        rule=text_array(bad.reason for bad in raw.bad),
+        reason=text_array(BAD_ROWS.get(bad.reason, bad.reason) for bad in raw.bad),
         value=pa.nulls(count, pa.string()),
-        record=pa.array([bad.text[:RECORD_LIMIT] for bad in raw.bad], pa.string()),
-        data_interval=pa.repeat(interval, count),
+        record=text_array(bad.text[:RECORD_LIMIT] for bad in raw.bad),
+        data_interval=repeated(interval, count),
     )
 
 
@@ -151,6 +151,7 @@ def _value(batch: pa.RecordBatch, column: str | None, rows: pa.Array) -> pa.Arra
 
 def _reason(rejection: Rejection, value: pa.Array) -> pa.Array:
     if rejection.column is None:
-        return pa.repeat(f"expected {rejection.expected}", len(value))
-    found = pc.coalesce(pc.binary_join_element_wise("'", value, "'", ""), pa.scalar("nothing"))
-    return pc.binary_join_element_wise(f"expected {rejection.expected}, found ", found, "")
+        return repeated(f"expected {rejection.expected}", len(value))
+    quote, nothing = scalar("'"), scalar("")  # what is joined, and what lies between
+    found = pc.coalesce(pc.binary_join_element_wise(quote, value, quote, nothing), scalar("nothing"))
+    return pc.binary_join_element_wise(scalar(f"expected {rejection.expected}, found "), found, nothing)

@@ -19,11 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from millrace.buffers import array_of, null_scalar, scalar, text_array
+from millrace.buffers import everywhere, null_scalar, scalar, text_array
 from millrace.data import clean_text, numeric, times
 from millrace.errors import InputError
 from millrace.spec import Column, ColumnType, Pipeline
@@ -87,7 +86,7 @@ def convert(
         if encoded and _stays_encoded(values, column):
             words = clean_text.prepare(values.dictionary, column, rule, null_values)
             arrays.append(pa.DictionaryArray.from_arrays(values.indices, words.cast(pa.string())))
-            invalid[name] = _false(len(values))
+            invalid[name] = everywhere(False, len(values))
             continue
         if is_text(values.type):
             values = clean_text.prepare(values, column, rule, null_values)
@@ -127,16 +126,12 @@ def convert_column(
     if pa.types.is_floating(values.type) and any(word.lower() == "nan" for word in null_values) and _has_nan(values):
         values = pc.if_else(pc.is_nan(values), null_scalar(values.type), values)
     array = _from_text(values, column) if is_text(values.type) else _from_typed(values, column)
-    invalid = pc.and_(pc.is_null(array), pc.is_valid(values)) if array.null_count else _false(len(array))
+    invalid = pc.and_(pc.is_null(array), pc.is_valid(values)) if array.null_count else everywhere(False, len(array))
     return array, invalid
 
 
 def _has_nan(values: pa.Array) -> bool:
     return bool(pc.any(pc.is_nan(values)).as_py())
-
-
-def _false(length: int) -> pa.BooleanArray:
-    return array_of(np.zeros(length, np.bool_))
 
 
 def _from_text(values: pa.Array, column: Column) -> pa.Array:

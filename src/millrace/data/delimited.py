@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
-from millrace.buffers import row_numbers
+from millrace.buffers import no_rows, row_numbers
 from millrace.data import native
 from millrace.data.bytestream import plain_chunks
 from millrace.data.records import Block, DamagedStream, Dialect, record_blocks, scan
@@ -243,7 +243,7 @@ class _Parser:
     def _arrow(self, text: bytes) -> tuple[pa.RecordBatch, list[tuple[int, str]]]:
         """The batch of some sound records as text, and (number, text) of those with another number of fields."""
         if not text:
-            return pa.RecordBatch.from_pylist([], schema=self.schema), []
+            return no_rows(self.schema), []
         ragged: list[tuple[int, str]] = []
 
         def note(row: Any) -> str:
@@ -280,7 +280,7 @@ def _one_batch(table: pa.Table, schema: pa.Schema) -> pa.RecordBatch:
         if chunked.num_chunks
     ]
     if len(columns) < len(schema):
-        return pa.RecordBatch.from_pylist([], schema=schema)
+        return no_rows(schema)
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 

@@ -36,8 +36,6 @@ sys.path[:] = config["sys_path"]
 from millrace.mapreduce.taskserver import serve
 serve(config["requests"], config["events"], config["preload"])
 """
-FRAMES = ("pandas", "polars")
-"""What most jobs preload: a server that waits for them imports it meanwhile."""
 QUIET_THREADS = 2
 """The server's own, and one that Polars starts when it is imported and that waits for files to remove."""
 
