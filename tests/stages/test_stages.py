@@ -123,13 +123,17 @@ def test_drift_reads_outlines_and_statistics_where_they_lack_a_column(run: Go, o
     assert all("customer" in stats.kinds for stats in read_outlines(opened, ["customer"], names).values())
 
 
-def test_choosing_a_sample_imports_no_pandas(run: Go) -> None:
-    """Its import takes longer than the work, in the driver and in tasks."""
-    run(last="stats")
+@pytest.mark.parametrize(
+    ("before", "first", "last", "heavy"),
+    [("check", "clean", "shard", {"pandas"}), ("stats", "drift", "sample", {"pandas", "polars"})],
+)
+def test_some_stages_import_no_pandas(run: Go, before: str, first: str, last: str, heavy: set[str]) -> None:
+    """Its import takes longer than the work of a small night, in the driver and in tasks."""
+    run(last=before)
     code = (
         "import sys; from millrace.stages import open_run, run_stages;"
-        "run_stages(open_run('orders', '2026-01-12', options={'runner': 'inline'}), 'drift', 'sample');"
-        "print(sorted({'pandas', 'polars'} & set(sys.modules)))"
+        f"run_stages(open_run('orders', '2026-01-12', options={{'runner': 'inline'}}), {first!r}, {last!r});"
+        f"print(sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
