@@ -27,6 +27,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from millrace.buffers import no_rows
 from millrace.data.check_counts import Counted, ValueCounts, blocks, key_values, merge_runs, row_keys
 from millrace.data.check_masks import columns_read, consider, domain_mask, judge, prepare
 from millrace.data.check_moments import Moments, extremes
@@ -118,7 +119,7 @@ class CheckState:
 
     def __init__(self, expectations: Sequence[Expectation], schema: pa.Schema) -> None:
         self.expectations = list(expectations)
-        self.schema = prepare(pa.RecordBatch.from_arrays([pa.array([], f.type) for f in schema], schema=schema)).schema
+        self.schema = prepare(no_rows(schema)).schema
         self.rows = 0
         self.column_lists: set[tuple[str, ...]] = set()
         self._names = tuple(schema.names)
@@ -337,7 +338,7 @@ def to_pandas(table: pa.Table, *, numbers: bool = False) -> Any:
 
 def prepare_table(table: pa.Table) -> pa.Table:
     """`prepare` for a whole table."""
-    batches = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], schema=table.schema)]
+    batches = table.combine_chunks().to_batches() or [no_rows(table.schema)]
     return pa.Table.from_batches([prepare(batch) for batch in batches])
 
 

@@ -97,13 +97,12 @@ def hash_rows(batch: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> Hashe
     row = np.zeros(batch.num_rows, np.uint64)
     for name in columns:
         field = batch.column(name)
-        field = field if pa.types.is_dictionary(field.type) or isinstance(field, pa.Array) else _whole(field)
-        if not native.available():
-            row = fmix64(row ^ _hash_field(field))
-        elif _is_text(field.type) or pa.types.is_dictionary(field.type) or pa.types.is_decimal(field.type):
-            native.fold(row, _hash_field(field))
+        if isinstance(field, pa.ChunkedArray) and not pa.types.is_dictionary(field.type):
+            field = _whole(field)
+        if native.available():
+            native.fold(row, _wide(field) if _has_bits(field.type) else _hash_field(field))
         else:
-            native.fold(row, _wide(field))
+            row = fmix64(row ^ _hash_field(field))
     return row
 
 
@@ -202,12 +201,16 @@ def _spread(places: npt.NDArray[np.int64] | None, hashes: Hashes, values: pa.Arr
 
 
 def _hash_field(array: pa.Array | pa.ChunkedArray) -> Hashes:
-    kind = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
-    if _is_text(kind) or pa.types.is_decimal(kind) or pa.types.is_dictionary(array.type):
-        places, values = _encode(array)
-        hashes = hash_texts(canonical_text(values)) if _is_text(kind) or pa.types.is_decimal(kind) else _mixed(values)
-        return _spread(places, hashes, values)
-    return _spread(None, _mixed(array), array)
+    if _has_bits(array.type):
+        return _spread(None, _mixed(array), array)
+    places, values = _encode(array)
+    hashes = _mixed(values) if _has_bits(values.type) else hash_texts(canonical_text(values))
+    return _spread(places, hashes, values)
+
+
+def _has_bits(kind: pa.DataType) -> bool:
+    """Whether values of a type are hashed by their bits, not by their text, nor by a dictionary."""
+    return not (_is_text(kind) or pa.types.is_decimal(kind) or pa.types.is_dictionary(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:
